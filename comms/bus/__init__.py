@@ -1,0 +1,1 @@
+"""Messages between the roles, and the streams that carry them."""
