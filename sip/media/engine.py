@@ -100,12 +100,15 @@ class MediaEngine(Protocol):
     def sessions(self) -> int:
         """How many sessions this client has opened here and not deleted."""
 
-    async def set_remote(self, session: str, side: Side, remote: Remote | None) -> Local:
-        """Create or update a side and return the engine's port for the phone of that side.
+    async def open(self, session: str, a: Remote, b: Remote | None = None) -> tuple[Local, Local]:
+        """Make a session and return the engine's ports for the phones of sides `a` and `b`.
 
-        `None` makes the side known without an address yet (nothing is sent to it). A side's
-        local port never changes while the session lives.
+        Without `b`, that side is known without an address: nothing is sent to it yet. Both ports
+        stay the same while the session lives.
         """
+
+    async def set_remote(self, session: str, side: Side, remote: Remote | None) -> None:
+        """Change where a side's phone is; `None` sends nothing to it (its hold) until set again."""
 
     async def play(self, session: str, side: Side, prompt: str, times: int | None = 1) -> None:
         """Play a prompt (its path without payload suffix) to a side; `None` loops for ever."""
