@@ -277,7 +277,7 @@ class SessionOver(LiveModel):
 
 
 class ConnectAuth(LiveModel):
-    """What the client gives when it connects; a refusal is the connect error `not-authenticated`."""
+    """What the client gives on connecting; refused with the connect error `not-authenticated`."""
 
     token: str = Field(max_length=200)
 
