@@ -31,6 +31,8 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from comms.errors import OperatorError
+
 PREFIX = "COMMS_"
 CONFIG_VARIABLE = "COMMS_CONFIG"
 DEFAULT_FILE = Path("comms.toml")
@@ -40,8 +42,10 @@ DEFAULT_FILE = Path("comms.toml")
 _LONGEST_RUN_DIR = 107 - 32
 
 
-class SettingsError(Exception):
-    """A setting is wrong. The text is one line for the operator."""
+class SettingsError(OperatorError):
+    """A setting is wrong."""
+
+    exit_code = 2
 
 
 def _timezone(value: str) -> str:

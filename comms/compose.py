@@ -1,0 +1,162 @@
+"""The composition root: the one module of `comms` that knows all the roles.
+
+It says which processes make up a system, and runs one role in this process. Everything it
+composes is imported where it is used, so that a role starts without the others' libraries.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import gc
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TYPE_CHECKING
+
+from comms import valkey
+from comms.errors import OperatorError
+from comms.folders import prepare_folders
+from comms.ready import wait_for_turn
+from comms.settings import Settings, SettingsError, load_settings
+
+if TYPE_CHECKING:
+    from comms.supervisor import Child
+
+Role = Callable[[], Awaitable[None]]
+
+ROLES = ("web", "sip", "queue", "media")
+
+#: stages: stores, then what calls lean on, then telephony, then what people look at
+_STORE, _BASE, _SIP, _WEB = 1, 2, 3, 4
+
+
+def role_command(role: str, name: str) -> tuple[str, ...]:
+    """Return the command line that runs a role in a process of its own."""
+    return (sys.executable, "-m", "comms.compose", role, name)
+
+
+def children(settings: Settings) -> list[Child]:
+    """Return the processes of a whole system."""
+    from comms.supervisor import Child
+
+    system = [
+        Child(f"media-{number}", role_command("media", f"media-{number}"), stage=_BASE)
+        for number in range(1, settings.media.engines + 1)
+    ]
+    system.append(Child("queue-1", role_command("queue", "queue-1"), stage=_BASE))
+    system += [
+        Child(f"sip-{number}", role_command("sip", f"sip-{number}"), stage=_SIP, standby=True)
+        for number in range(1, settings.sip.workers + 1)
+    ]
+    system.append(Child("web-1", role_command("web", "web-1"), stage=_WEB))
+    if settings.embedded_valkey:
+        system.insert(0, valkey_child(settings))
+    return system
+
+
+def valkey_child(settings: Settings) -> Child:
+    """Return the embedded Valkey as a process to keep running."""
+    from comms.supervisor import Child
+
+    return Child(
+        "valkey",
+        valkey.command(settings),
+        stage=_STORE,
+        probe=partial(valkey.answers, settings),
+        # a killed server leaves its socket file, which a new one replaces, and a probe must not
+        # mistake it for a server that is slow to answer
+        prepare=partial(valkey.socket_path(settings).unlink, missing_ok=True),
+        # SIGTERM: it flushes its file before it ends
+        death_signal=signal.SIGTERM,
+        explain=partial(valkey.explain, settings),
+    )
+
+
+def load_role(settings: Settings, role: str, name: str) -> Role:
+    """Import a role and return what runs it.
+
+    Raises:
+        SettingsError: there is no such role.
+    """
+    match role:
+        case "web":
+            from comms.web import run_web
+
+            return partial(run_web, settings)
+        case "sip":
+            from sip.worker import run as run_sip
+
+            return partial(run_sip, settings, name)
+        case "queue":
+            from acd.role import run as run_queue
+
+            return partial(run_queue, settings, name)
+        case "media":
+            from sip.media.child import run as run_media
+
+            return partial(run_media, settings, name)
+        case _:
+            raise SettingsError(f"role {role} is unknown; allowed: {', '.join(ROLES)}")
+
+
+def run_role(settings: Settings, role: str, name: str) -> int:
+    """Run one role in this process until SIGTERM or SIGINT; return the exit code."""
+    from comms import logs
+
+    logs.configure(settings.logging, name)
+    try:
+        prepare_folders(settings)
+        main = load_role(settings, role, name)
+    except OperatorError as error:
+        return _refuse(name, str(error), error.exit_code)
+    wait_for_turn()
+    # what is imported lives as long as the process: the collector need not look at it again
+    gc.collect()
+    gc.freeze()
+    try:
+        _run(main)
+    except OperatorError as error:
+        return _refuse(name, str(error), error.exit_code)
+    except OSError as error:
+        if error.errno not in (errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL, errno.ENOSPC):
+            raise
+        return _refuse(name, f"{error.strerror or error}", 1)
+    return 0
+
+
+def _run(main: Role) -> None:
+    """Run `main` on uvloop; the first SIGTERM or SIGINT cancels it."""
+    import uvloop
+
+    async def until_signal() -> None:
+        task = asyncio.ensure_future(main())
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, task.cancel)
+        try:
+            await task
+        except asyncio.CancelledError:
+            return
+
+    uvloop.run(until_signal())
+
+
+def _refuse(name: str, reason: str, code: int) -> int:
+    print(f"{name}: {reason}", file=sys.stderr)
+    return code
+
+
+def main(arguments: list[str]) -> int:
+    """Run `python -m comms.compose ROLE NAME`, as the supervisor does."""
+    role, name = arguments
+    try:
+        settings = load_settings()
+    except OperatorError as error:
+        return _refuse(name, str(error), error.exit_code)
+    return run_role(settings, role, name)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
