@@ -70,6 +70,7 @@ def valkey_child(settings: Settings) -> Child:
         prepare=partial(valkey.socket_path(settings).unlink, missing_ok=True),
         # SIGTERM: it flushes its file before it ends
         death_signal=signal.SIGTERM,
+        structured=False,
         explain=partial(valkey.explain, settings),
     )
 

@@ -63,6 +63,8 @@ class Child:
     standby: bool = False
     #: what the child gets when the supervisor dies without stopping it
     death_signal: int = signal.SIGKILL
+    #: False: what it prints is no log of ours and is passed on inside of events
+    structured: bool = True
     ready_seconds: float = 60.0
     stop_seconds: float = 10.0
     #: makes the line for the operator out of the child's last lines
@@ -289,10 +291,10 @@ class Supervisor:
         finally:
             theirs.close()
         running = _Process(process, ours, started)
-        running.reader = asyncio.create_task(self._forward(running))
+        running.reader = asyncio.create_task(self._forward(child, running))
         return running
 
-    async def _forward(self, running: _Process) -> None:
+    async def _forward(self, child: Child, running: _Process) -> None:
         """Pass on what the child prints, and keep the last lines."""
         stream = running.process.stdout
         assert stream is not None
@@ -306,8 +308,11 @@ class Supervisor:
                 return
             text = line.decode(errors="replace")
             running.lines.append(text.rstrip("\n"))
-            self._output.write(text)
-            self._output.flush()
+            if child.structured:
+                self._output.write(text)
+                self._output.flush()
+            else:
+                log.debug("child printed", child=child.name, line=text.rstrip("\n"))
 
     async def _served(self, child: Child, running: _Process) -> bool:
         """Wait until the child serves; False when it ended or took too long."""

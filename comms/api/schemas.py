@@ -458,8 +458,8 @@ class HouseSettings(Given):
     country_code: str = Field(default="49", pattern=r"^[1-9][0-9]{0,2}$")
     area_code: str = Field(default="", pattern=r"^[0-9]{0,6}$")
     max_call_seconds: float = Field(default=14_400.0, ge=60, le=86_400)
-    #: call records are deleted after so many days; null keeps them
-    retention_days: int | None = Field(default=180, ge=1, le=3650)
+    #: call records are deleted after so many days; null: as the settings file says
+    retention_days: int | None = Field(default=None, ge=1, le=3650)
     #: outside numbers lose their last three digits after so many days; null keeps them
     shorten_numbers_after_days: int | None = Field(default=None, ge=0, le=3650)
 

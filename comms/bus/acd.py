@@ -52,6 +52,14 @@ class Overflow(msgspec.Struct, frozen=True, omit_defaults=True):
     longer_than: int | None = None
 
 
+class Relax(msgspec.Struct, frozen=True, omit_defaults=True):
+    """After so many seconds of waiting, a skill is needed at this level at most (0: not at all)."""
+
+    skill: str
+    after: float
+    level: int = 0
+
+
 class QueueConfig(msgspec.Struct, frozen=True, omit_defaults=True):
     """The rules of one queue."""
 
@@ -72,6 +80,10 @@ class QueueConfig(msgspec.Struct, frozen=True, omit_defaults=True):
     overflow: tuple[Overflow, ...] = ()
     #: answered within this many seconds counts for the service level
     service_level_seconds: float = 30.0
+    #: how long an agent gets no offer after one that was declined or missed
+    refusal_pause: float = 2.0
+    #: how skill requirements soften while work waits
+    relax: tuple[Relax, ...] = ()
 
 
 class Membership(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -80,6 +92,8 @@ class Membership(msgspec.Struct, frozen=True, omit_defaults=True):
     queue: str
     tier: int = 1
     position: int = 1
+    #: share of the offers under the strategy `random`
+    weight: int = 1
 
 
 class AgentConfig(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -365,7 +379,7 @@ class Candidate(msgspec.Struct, frozen=True, omit_defaults=True):
     rejected: str | None = None
 
 
-class Decision(msgspec.Struct, frozen=True, tag="decision"):
+class Decision(msgspec.Struct, frozen=True, omit_defaults=True, tag="decision"):
     """Why this work was offered to these agents."""
 
     work: str
@@ -373,6 +387,8 @@ class Decision(msgspec.Struct, frozen=True, tag="decision"):
     strategy: Strategy
     chosen: tuple[str, ...]
     candidates: tuple[Candidate, ...]
+    #: how many agents of the queue are not in `candidates`, which is bounded
+    others: int = 0
 
 
 Event = (

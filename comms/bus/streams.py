@@ -24,6 +24,8 @@ class Keys:
         self.acd_lease = p + "acd:lease"
         self.acd_fence = p + "acd:fence"
         self.acd_snapshot = p + "acd:snapshot"
+        #: id of the last journal entry whose events are published
+        self.acd_applied = p + "acd:applied"
         #: hashes of the newest views as JSON, and the stream id of the newest event in them
         self.acd_works = p + "acd:view:works"
         self.acd_agents = p + "acd:view:agents"

@@ -15,7 +15,7 @@ from comms.errors import OperatorError
 class Group(TyperGroup):
     """Ends a command with one line where the operator can mend the cause."""
 
-    def invoke(self, ctx: typer.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         """Run the command."""
         try:
             return super().invoke(ctx)

@@ -23,8 +23,8 @@ class House:
     country_code: str = "49"
     area_code: str = ""
     max_call_seconds: float = 4 * 3600.0
-    #: call records are deleted so many days after the call; None keeps them
-    retention_days: int | None = 180
+    #: call records are deleted so many days after the call; None: as the settings file says
+    retention_days: int | None = None
     #: outside numbers in records lose their last three digits after so many days; None keeps them
     shorten_numbers_after_days: int | None = None
 
