@@ -1,1 +1,4 @@
-"""The SIP protocol without input or output: bytes and `now` in; datagrams, events and a timer out."""
+"""The SIP protocol without input or output.
+
+Bytes and `now` go in; datagrams, events and one timer come out.
+"""

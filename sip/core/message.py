@@ -1,0 +1,754 @@
+"""SIP messages: lazy, linear, byte-exact where nothing was touched (RFC 3261 §7, §20).
+
+`parse_message` decodes the head once and cuts it into lines; a header's value is looked at when
+somebody asks for it. Header names are compared in their long, lower-case form, so `v` and `VIA`
+are both `via`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any, Final
+
+from sip.core.errors import ParseError, TooLarge
+from sip.core.uri import (
+    TOKEN,
+    NameAddr,
+    Params,
+    Uri,
+    format_params,
+    parse_params,
+    parse_port,
+    parse_uri,
+    split_commas,
+    split_host_port,
+)
+
+#: the most header fields a message may have
+MAX_HEADERS: Final = 16_384
+MAX_CSEQ: Final = 2**31 - 1
+
+REASONS: Final[dict[int, str]] = {
+    100: "Trying", 180: "Ringing", 181: "Call Is Being Forwarded", 182: "Queued",
+    183: "Session Progress", 199: "Early Dialog Terminated", 200: "OK", 202: "Accepted",
+    204: "No Notification", 300: "Multiple Choices", 301: "Moved Permanently",
+    302: "Moved Temporarily", 305: "Use Proxy", 380: "Alternative Service", 400: "Bad Request",
+    401: "Unauthorized", 402: "Payment Required", 403: "Forbidden", 404: "Not Found",
+    405: "Method Not Allowed", 406: "Not Acceptable", 407: "Proxy Authentication Required",
+    408: "Request Timeout", 410: "Gone", 412: "Conditional Request Failed",
+    413: "Request Entity Too Large", 414: "Request-URI Too Long", 415: "Unsupported Media Type",
+    416: "Unsupported URI Scheme", 420: "Bad Extension", 421: "Extension Required",
+    422: "Session Interval Too Small", 423: "Interval Too Brief", 429: "Provide Referrer Identity",
+    430: "Flow Failed", 433: "Anonymity Disallowed", 439: "First Hop Lacks Outbound Support",
+    480: "Temporarily Unavailable", 481: "Call/Transaction Does Not Exist", 482: "Loop Detected",
+    483: "Too Many Hops", 484: "Address Incomplete", 485: "Ambiguous", 486: "Busy Here",
+    487: "Request Terminated", 488: "Not Acceptable Here", 489: "Bad Event",
+    491: "Request Pending", 493: "Undecipherable", 494: "Security Agreement Required",
+    500: "Server Internal Error", 501: "Not Implemented", 502: "Bad Gateway",
+    503: "Service Unavailable", 504: "Server Time-out", 505: "Version Not Supported",
+    513: "Message Too Large", 600: "Busy Everywhere", 603: "Decline",
+    604: "Does Not Exist Anywhere", 606: "Not Acceptable", 607: "Unwanted",
+}  # fmt: skip
+
+#: Compact forms (RFC 3261 §7.3.3, RFC 3515, 3841, 3892, 4028, 6665, 8224).
+COMPACT: Final[dict[str, str]] = {
+    "a": "accept-contact", "b": "referred-by", "c": "content-type", "d": "request-disposition",
+    "e": "content-encoding", "f": "from", "i": "call-id", "j": "reject-contact", "k": "supported",
+    "l": "content-length", "m": "contact", "o": "event", "r": "refer-to", "s": "subject",
+    "t": "to", "u": "allow-events", "v": "via", "x": "session-expires", "y": "identity",
+}  # fmt: skip
+
+_NAMES: Final = (
+    "Accept", "Accept-Contact", "Accept-Encoding", "Accept-Language", "Alert-Info", "Allow",
+    "Allow-Events", "Authentication-Info", "Authorization", "Call-ID", "Call-Info", "Contact",
+    "Content-Disposition", "Content-Encoding", "Content-Language", "Content-Length",
+    "Content-Type", "CSeq", "Date", "Diversion", "Error-Info", "Event", "Expires", "Feature-Caps",
+    "Flow-Timer", "From", "Geolocation", "History-Info", "Identity", "In-Reply-To", "Join",
+    "Max-Forwards", "Min-Expires", "Min-SE", "MIME-Version", "Organization",
+    "P-Access-Network-Info", "P-Asserted-Identity", "P-Called-Party-ID", "P-Charging-Vector",
+    "P-Early-Media", "P-Preferred-Identity", "Path", "Priority", "Privacy", "Proxy-Authenticate",
+    "Proxy-Authorization", "Proxy-Require", "RAck", "Reason", "Record-Route", "Refer-Sub",
+    "Refer-To", "Referred-By", "Reject-Contact", "Remote-Party-ID", "Replaces", "Reply-To",
+    "Request-Disposition", "Require", "Retry-After", "Route", "RSeq", "Security-Client",
+    "Security-Server", "Security-Verify", "Server", "Service-Route", "Session-Expires",
+    "SIP-ETag", "SIP-If-Match", "Subject", "Subscription-State", "Supported", "Target-Dialog",
+    "Timestamp", "To", "Unsupported", "User-Agent", "Via", "Warning", "WWW-Authenticate",
+)  # fmt: skip
+
+#: Every usual way to write a name, to its key.
+_KEYS: Final[dict[str, str]] = {}
+#: A key, to the way we write the name.
+_PRETTY: Final[dict[str, str]] = {}
+for _name in _NAMES:
+    _key = _name.lower()
+    _PRETTY[_key] = _name
+    for _spelling in (_name, _key, _name.upper(), _name.title()):
+        _KEYS[_spelling] = _key
+for _short, _key in COMPACT.items():
+    _KEYS[_short] = _KEYS[_short.upper()] = _key
+
+#: Headers whose value is a comma list (RFC 3261 §7.3.1 and the RFCs that define them).
+LIST_HEADERS: Final = frozenset({
+    "accept", "accept-contact", "accept-encoding", "accept-language", "alert-info", "allow",
+    "allow-events", "call-info", "contact", "content-encoding", "content-language", "diversion",
+    "error-info", "feature-caps", "geolocation", "history-info", "in-reply-to",
+    "p-asserted-identity", "p-preferred-identity", "path", "proxy-require", "reason",
+    "record-route", "reject-contact", "require", "route", "security-client", "security-server",
+    "security-verify", "service-route", "supported", "unsupported", "via", "warning",
+})  # fmt: skip
+
+#: Headers that may stand only once (RFC 3261 §7.3.1; RFC 4475 §3.3.8).
+SINGLE_HEADERS: Final = ("from", "to", "call-id", "cseq", "max-forwards", "content-length")
+
+METHODS: Final = frozenset({
+    "INVITE", "ACK", "BYE", "CANCEL", "REGISTER", "OPTIONS", "PRACK", "UPDATE", "INFO",
+    "SUBSCRIBE", "NOTIFY", "PUBLISH", "MESSAGE", "REFER",
+})  # fmt: skip
+
+_COPIED: Final = frozenset({"via", "from", "to", "call-id", "cseq"})
+_key_of: Final = _KEYS.get
+_NO_CTL: Final = re.compile(r"[\r\n]").search
+
+
+def header_key(name: str) -> str:
+    """The long, lower-case form of a header name."""
+    key = _key_of(name)
+    if key is None:
+        key = name.strip().lower()
+        key = COMPACT.get(key, key)
+    return key
+
+
+class Via:
+    """One Via value (RFC 3261 §20.42)."""
+
+    __slots__ = ("host", "params", "port", "transport")
+
+    def __init__(
+        self, transport: str, host: str, port: int | None = None, params: Params | None = None
+    ) -> None:
+        #: in upper case: UDP, TCP, TLS, WS, WSS or what else the peer wrote
+        self.transport = transport
+        self.host = host
+        self.port = port
+        self.params: Params = params if params is not None else {}
+
+    @classmethod
+    def parse(cls, text: str) -> Via:
+        """Parse one value; raises ParseError."""
+        if text.startswith("SIP/2.0/"):
+            transport, _, rest = text[8:].partition(" ")
+        else:
+            name, _, rest = text.partition("/")
+            version, slash2, rest = rest.partition("/")
+            if not slash2 or name.strip().upper() != "SIP" or version.strip() != "2.0":
+                raise ParseError("sip.parse.via", "malformed Via")
+            rest = rest.strip()
+            transport, _, rest = rest.partition(" ") if " " in rest else rest.partition("\t")
+        sent_by, semicolon, params = rest.partition(";")
+        sent_by = sent_by.strip()
+        if ":" in sent_by and (" " in sent_by or "\t" in sent_by):
+            sent_by = "".join(sent_by.split())
+        if not transport or not TOKEN(transport):
+            raise ParseError("sip.parse.via", "malformed Via")
+        host, port = split_host_port(sent_by, "via")
+        return cls(transport.upper(), host, port, parse_params(params) if semicolon else {})
+
+    @property
+    def branch(self) -> str | None:
+        """The branch parameter."""
+        return self.params.get("branch")
+
+    @property
+    def received(self) -> str | None:
+        """The source address the next hop saw."""
+        return self.params.get("received")
+
+    @property
+    def rport(self) -> int | None:
+        """The source port the next hop saw; None when absent or only asked for."""
+        value = self.params.get("rport")
+        return parse_port(value, "via") if value else None
+
+    @property
+    def wants_rport(self) -> bool:
+        """Whether the sender asked for its source port (RFC 3581)."""
+        return "rport" in self.params
+
+    @property
+    def maddr(self) -> str | None:
+        """The maddr parameter."""
+        return self.params.get("maddr")
+
+    @property
+    def sent_by(self) -> str:
+        """Host and port as a comparable text, with the transport's default port filled in."""
+        port = self.port
+        if port is None:
+            port = 5061 if self.transport in ("TLS", "WSS") else 5060
+        return f"{self.host.lower()}:{port}"
+
+    def __str__(self) -> str:
+        port = "" if self.port is None else f":{self.port}"
+        return f"SIP/2.0/{self.transport} {self.host}{port}{format_params(self.params)}"
+
+    def __repr__(self) -> str:
+        return f"Via({str(self)!r})"
+
+
+class Message:
+    """What requests and responses have in common."""
+
+    __slots__ = ("_body", "_cache", "_keys", "_lines", "_raw")
+
+    _keys: list[str]
+    _lines: list[str]
+    _body: bytes
+    #: the bytes the message was parsed from, None once anything was changed
+    _raw: bytes | None
+    _cache: dict[str, Any]
+
+    def _start_line(self) -> str:
+        raise NotImplementedError
+
+    # Reading
+
+    def get(self, name: str) -> str | None:
+        """The value of the first header field of that name, unfolded, None when absent."""
+        key = _key_of(name) or header_key(name)
+        keys = self._keys
+        if key not in keys:
+            return None
+        return _value(self._lines[keys.index(key)])
+
+    def has(self, name: str) -> bool:
+        """Whether there is a header field of that name."""
+        return (_key_of(name) or header_key(name)) in self._keys
+
+    def get_all(self, name: str) -> list[str]:
+        """All values of that name; comma lists are split where the header is a list.
+
+        Raises ParseError when a quoted string or an angle bracket is left open.
+        """
+        key = _key_of(name) or header_key(name)
+        keys = self._keys
+        if key not in keys:
+            return []
+        values = [_value(line) for k, line in zip(keys, self._lines, strict=True) if k == key]
+        if key not in LIST_HEADERS:
+            return values
+        if len(values) == 1 and "," not in values[0]:
+            return values if values[0] else []
+        return [part for value in values for part in split_commas(value) if part]
+
+    def options(self, name: str) -> set[str]:
+        """The tokens of a list header (Supported, Require, Allow) as a set, in lower case."""
+        return {value.lower() for value in self.get_all(name)}
+
+    def get_int(self, name: str) -> int | None:
+        """A non-negative number, None when absent; parameters and comments after it are ignored.
+
+        Raises ParseError when it is no number or beyond 2**32 - 1.
+        """
+        value = self.get(name)
+        if value is None:
+            return None
+        digits = value.partition(";")[0].partition("(")[0].strip()
+        if not (digits.isdecimal() and digits.isascii() and len(digits) < 20):
+            raise ParseError("sip.parse.number", f"malformed number in {header_key(name)}")
+        number = int(digits)
+        if number >= 2**32:
+            raise ParseError("sip.parse.number", f"number too large in {header_key(name)}")
+        return number
+
+    def items(self) -> list[tuple[str, str]]:
+        """All header fields in order: the name as written and the value."""
+        return [(line.partition(":")[0].strip(), _value(line)) for line in self._lines]
+
+    # Changing
+
+    def set(self, name: str, value: str) -> None:
+        """Replace all fields of that name by one, at the place of the first."""
+        key = header_key(name)
+        line = _line(name, key, value)
+        keys = self._keys
+        if key in keys:
+            at = keys.index(key)
+            if keys.count(key) > 1:
+                self.remove(name)
+            else:
+                del keys[at], self._lines[at]
+            keys.insert(at, key)
+            self._lines.insert(at, line)
+        else:
+            keys.append(key)
+            self._lines.append(line)
+        self._touch()
+
+    def add(self, name: str, value: str) -> None:
+        """Append a field."""
+        key = header_key(name)
+        self._lines.append(_line(name, key, value))
+        self._keys.append(key)
+        self._touch()
+
+    def prepend(self, name: str, value: str) -> None:
+        """Put a field before all others, as a Via or Record-Route must be."""
+        key = header_key(name)
+        self._lines.insert(0, _line(name, key, value))
+        self._keys.insert(0, key)
+        self._touch()
+
+    def remove(self, name: str) -> None:
+        """Remove all fields of that name."""
+        key = header_key(name)
+        if key not in self._keys:
+            return
+        kept = [(k, line) for k, line in zip(self._keys, self._lines, strict=True) if k != key]
+        self._keys = [k for k, _ in kept]
+        self._lines = [line for _, line in kept]
+        self._touch()
+
+    def _touch(self) -> None:
+        self._raw = None
+        if self._cache:
+            self._cache.clear()
+
+    @property
+    def body(self) -> bytes:
+        """The body; setting it sets Content-Length."""
+        return self._body
+
+    @body.setter
+    def body(self, value: bytes) -> None:
+        self._body = value
+        self.set("Content-Length", str(len(value)))
+
+    # Typed values
+
+    @property
+    def call_id(self) -> str:
+        """Call-ID; raises ParseError when absent or empty."""
+        value = self.get("Call-ID")
+        if not value:
+            raise ParseError("sip.parse.call-id", "no Call-ID")
+        return value
+
+    @property
+    def cseq(self) -> tuple[int, str]:
+        """CSeq number and method; raises ParseError."""
+        cached: tuple[int, str] | None = self._cache.get("cseq")
+        if cached is not None:
+            return cached
+        parts = (self.get("CSeq") or "").split()
+        if len(parts) == 2:
+            digits, method = parts
+            if digits.isdecimal() and digits.isascii() and len(digits) < 20 and TOKEN(method):
+                number = int(digits)
+                # RFC 3261 §8.1.1.5
+                if number <= MAX_CSEQ:
+                    self._cache["cseq"] = cached = (number, method)
+                    return cached
+        raise ParseError("sip.parse.cseq", "malformed CSeq")
+
+    @property
+    def from_(self) -> NameAddr:
+        """From; raises ParseError."""
+        return self._address("from")
+
+    @property
+    def to(self) -> NameAddr:
+        """To; raises ParseError."""
+        return self._address("to")
+
+    def _address(self, key: str) -> NameAddr:
+        cached: NameAddr | None = self._cache.get(key)
+        if cached is None:
+            value = self.get(key)
+            if not value:
+                raise ParseError(f"sip.parse.{key}", f"no {key}")
+            self._cache[key] = cached = NameAddr.parse(value)
+        return cached
+
+    @property
+    def from_tag(self) -> str | None:
+        """The tag of From, None when it has none; raises ParseError."""
+        return self._tag("from")
+
+    @property
+    def to_tag(self) -> str | None:
+        """The tag of To, None when it has none; raises ParseError."""
+        return self._tag("to")
+
+    def _tag(self, key: str) -> str | None:
+        cached = self._cache
+        name = key + "-tag"
+        if name in cached:
+            tag: str | None = cached[name]
+            return tag
+        tag = _quick_tag(self.get(key) or "")
+        if tag == "":
+            tag = self._address(key).params.get("tag")
+        cached[name] = tag
+        return tag
+
+    @property
+    def via(self) -> Via:
+        """The topmost Via; raises ParseError."""
+        cached: Via | None = self._cache.get("via")
+        if cached is None:
+            value = self.get("Via")
+            if not value:
+                raise ParseError("sip.parse.via", "no Via")
+            if "," in value:
+                value = split_commas(value)[0]
+            self._cache["via"] = cached = Via.parse(value)
+        return cached
+
+    @property
+    def contacts(self) -> list[NameAddr]:
+        """All contacts; raises ParseError."""
+        cached: list[NameAddr] | None = self._cache.get("contact")
+        if cached is None:
+            cached = [NameAddr.parse(value) for value in self.get_all("Contact")]
+            self._cache["contact"] = cached
+        return cached
+
+    @property
+    def content_type(self) -> str | None:
+        """The media type in lower case without parameters, None when absent."""
+        value = self.get("Content-Type")
+        if value is None:
+            return None
+        return value.partition(";")[0].strip().lower()
+
+    def serialize(self) -> bytes:
+        """The message as bytes; exactly the bytes parsed when nothing was changed."""
+        raw = self._raw
+        if raw is None:
+            head = "\r\n".join([self._start_line(), *self._lines]) + "\r\n\r\n"
+            raw = head.encode("utf-8", "surrogateescape") + self._body
+            self._raw = raw
+        return raw
+
+    def _fill(self, headers: Iterable[tuple[str, str]], body: bytes) -> None:
+        self._keys = []
+        self._lines = []
+        for name, value in headers:
+            key = _key_of(name) or header_key(name)
+            self._lines.append(_line(name, key, value))
+            self._keys.append(key)
+        if "content-length" not in self._keys:
+            self._keys.append("content-length")
+            self._lines.append(f"Content-Length: {len(body)}")
+        self._body = body
+        self._raw = None
+        self._cache = {}
+
+
+class Request(Message):
+    """A request. `uri` is text; `ruri` is it parsed."""
+
+    __slots__ = ("_method", "_uri")
+
+    def __init__(
+        self, method: str, uri: str, headers: Iterable[tuple[str, str]] = (), body: bytes = b""
+    ) -> None:
+        self._method = method
+        self._uri = uri
+        self._fill(headers, body)
+
+    def _start_line(self) -> str:
+        return f"{self._method} {self._uri} SIP/2.0"
+
+    @property
+    def method(self) -> str:
+        """The method, case-sensitive."""
+        return self._method
+
+    @property
+    def uri(self) -> str:
+        """The Request-URI as written."""
+        return self._uri
+
+    @uri.setter
+    def uri(self, value: str) -> None:
+        if _NO_CTL(value) or " " in value:
+            raise ValueError("a Request-URI must not contain line ends or spaces")
+        self._uri = value
+        self._touch()
+
+    @property
+    def ruri(self) -> Uri:
+        """The Request-URI parsed; raises ParseError."""
+        cached: Uri | None = self._cache.get("ruri")
+        if cached is None:
+            self._cache["ruri"] = cached = parse_uri(self._uri)
+        return cached
+
+    def __repr__(self) -> str:
+        return f"<Request {self._method}>"
+
+
+class Response(Message):
+    """A response."""
+
+    __slots__ = ("reason", "status")
+
+    def __init__(
+        self,
+        status: int,
+        reason: str | None = None,
+        headers: Iterable[tuple[str, str]] = (),
+        body: bytes = b"",
+    ) -> None:
+        #: 100 to 699
+        self.status = status
+        #: the reason phrase
+        self.reason = REASONS.get(status, "Unknown") if reason is None else reason
+        self._fill(headers, body)
+
+    def _start_line(self) -> str:
+        return f"SIP/2.0 {self.status} {self.reason}"
+
+    def __repr__(self) -> str:
+        return f"<Response {self.status}>"
+
+
+def _value(line: str) -> str:
+    value = line.partition(":")[2].strip()
+    if "\n" in value:
+        # RFC 3261 §7.3.1: a folded line end and the white space around it are one space.
+        return " ".join(part.strip() for part in value.split("\n"))
+    return value
+
+
+def _line(name: str, key: str, value: str) -> str:
+    if "\n" in value or "\r" in value:
+        raise ValueError("a header value must not contain line ends")
+    return f"{_PRETTY.get(key, name)}: {value}"
+
+
+def _quick_tag(value: str) -> str | None:
+    """The tag of a From or To value without parsing it; "" when it must be parsed."""
+    if value[:1] == '"':
+        end = value.find('"', 1)
+        if end < 0 or "\\" in value:
+            return ""
+        start = value.find("<", end)
+        if start < 0:
+            return ""
+    else:
+        start = 0
+    start = value.find(">", start)
+    if start < 0:
+        return ""
+    rest = value[start + 1 :]
+    if not rest:
+        return None
+    if rest.startswith(";tag="):
+        tag = rest[5:]
+        return tag if TOKEN(tag) else ""
+    return ""
+
+
+def parse_message(data: bytes, *, stream: bool = False) -> Request | Response:
+    """Parse one message.
+
+    `data` is a datagram, or one message cut from a stream (`stream`: Content-Length is then
+    mandatory, RFC 3261 §18.3). Bytes of a datagram beyond Content-Length are dropped.
+
+    Raises ParseError, with the answer's status and, when the header fields could be read, with
+    the partial message (see `error_response`).
+    """
+    if data[:1] in (b"\r", b"\n"):
+        data = data.lstrip(b"\r\n")
+    end = data.find(b"\r\n\r\n")
+    if end < 0:
+        if not data.endswith(b"\r\n"):
+            raise ParseError("sip.parse.head", "no empty line after the header fields")
+        end = len(data) - 2
+    head = data[:end].decode("utf-8", "surrogateescape")
+    lines = head.split("\r\n")
+    ends = len(lines) - 1
+    if head.count("\n") != ends or head.count("\r") != ends:
+        raise ParseError("sip.parse.line-end", "a line end that is not CR LF")
+    if "\r\n " in head or "\r\n\t" in head:
+        lines = _join_folds(lines)
+    start = lines[0]
+    del lines[0]
+    if len(lines) > MAX_HEADERS:
+        raise TooLarge("sip.parse.too-many-headers", "too many header fields", status=413)
+    keys: list[Any] = [_key_of(line.partition(":")[0]) for line in lines]
+
+    message: Request | Response
+    error: ParseError | None = None
+    if None in keys:
+        error = _name_unknown(keys, lines)
+    if start.startswith("SIP/"):
+        message = Response.__new__(Response)
+        error = _response_line(message, start) or error
+    else:
+        message = Request.__new__(Request)
+        parts = start.split(" ")
+        if (
+            len(parts) == 3
+            and parts[2] == "SIP/2.0"
+            and parts[1]
+            and (parts[0] in METHODS or TOKEN(parts[0]))
+            and "<" not in parts[1]
+            and "\t" not in parts[1]
+        ):
+            message._method = parts[0]
+            message._uri = parts[1]
+        else:
+            error = _request_line(message, start) or error
+    message._keys = keys
+    message._lines = lines
+    message._cache = {}
+    body = data[end + 4 :]
+    if error is None:
+        if "content-length" in keys:
+            text = lines[keys.index("content-length")].partition(":")[2].strip()
+            if text.isdecimal() and text.isascii() and len(text) < 10:
+                length = int(text)
+                if length < len(body):
+                    if not stream:
+                        data = data[: end + 4 + length]
+                    body = body[:length]
+                elif length > len(body):
+                    error = ParseError("sip.parse.truncated", "shorter than its Content-Length")
+            else:
+                error = ParseError("sip.parse.content-length", "malformed Content-Length")
+        elif stream:
+            error = ParseError("sip.parse.content-length", "no Content-Length on a stream")
+    message._body = body
+    message._raw = data
+    if error is not None:
+        error.message = message
+        raise error
+    return message
+
+
+def _join_folds(lines: list[str]) -> list[str]:
+    """Put folded lines together, keeping their line ends for a byte-exact copy."""
+    joined: list[str] = []
+    pieces: list[str] = []
+    for line in lines:
+        if line[:1] in (" ", "\t") and pieces:
+            pieces.append(line)
+        else:
+            if pieces:
+                joined.append("\r\n".join(pieces))
+            pieces = [line]
+    joined.append("\r\n".join(pieces))
+    return joined
+
+
+def _name_unknown(keys: list[Any], lines: list[str]) -> ParseError | None:
+    """Fill in the keys of header names that are not in the table."""
+    error = None
+    for at, key in enumerate(keys):
+        if key is not None:
+            continue
+        name, colon, _ = lines[at].partition(":")
+        name = name.rstrip(" \t")
+        if not colon or not TOKEN(name):
+            error = ParseError("sip.parse.header", "a line that is no header field")
+            keys[at] = ""
+        else:
+            keys[at] = header_key(name)
+    return error
+
+
+def _response_line(message: Response, start: str) -> ParseError | None:
+    version, _, rest = start.partition(" ")
+    code, _, reason = rest.partition(" ")
+    message.status = 0
+    message.reason = reason
+    if version != "SIP/2.0":
+        return ParseError("sip.parse.version", "not SIP/2.0", status=505)
+    if not (len(code) == 3 and code.isdecimal() and code.isascii() and "100" <= code < "700"):
+        return ParseError("sip.parse.status-line", "malformed status line")
+    message.status = int(code)
+    return None
+
+
+def _request_line(message: Request, start: str) -> ParseError | None:
+    """Read an unusual request line: another version, or an error to answer."""
+    parts = start.split()
+    message._method = parts[0] if parts and TOKEN(parts[0]) else "UNKNOWN"
+    message._uri = parts[1] if len(parts) > 1 else ""
+    version = parts[-1] if parts else ""
+    if len(parts) == 3 and start.split(" ") == parts and "<" not in message._uri:
+        if version.upper() == "SIP/2.0" and message._method == parts[0]:
+            return None
+        if version.upper().startswith("SIP/") and version.upper() != "SIP/2.0":
+            return ParseError("sip.parse.version", "not SIP/2.0", status=505)
+    return ParseError("sip.parse.request-line", "malformed request line")
+
+
+def response_for(
+    request: Request,
+    status: int,
+    reason: str | None = None,
+    *,
+    to_tag: str | None = None,
+    headers: Iterable[tuple[str, str]] = (),
+    body: bytes = b"",
+    content_type: str | None = None,
+) -> Response:
+    """The response to a request (RFC 3261 §8.2.6).
+
+    Via, From, To, Call-ID and CSeq are copied as they are, Record-Route where a dialog may come of
+    it (§12.1.1), Timestamp into a 100. `to_tag` is added to To when it has none.
+    """
+    response = Response.__new__(Response)
+    response.status = status
+    response.reason = REASONS.get(status, "Unknown") if reason is None else reason
+    keys: list[str] = []
+    lines: list[str] = []
+    routed = 100 < status < 300
+    for key, line in zip(request._keys, request._lines, strict=True):
+        if key in _COPIED:
+            if key == "to" and to_tag is not None and status > 100 and request.to_tag is None:
+                line = f"To: {_value(line)};tag={to_tag}"
+        elif not ((key == "record-route" and routed) or (key == "timestamp" and status == 100)):
+            continue
+        keys.append(key)
+        lines.append(line)
+    for name, value in headers:
+        key = _key_of(name) or header_key(name)
+        keys.append(key)
+        lines.append(_line(name, key, value))
+    if content_type is not None:
+        keys.append("content-type")
+        lines.append(f"Content-Type: {content_type}")
+    keys.append("content-length")
+    lines.append(f"Content-Length: {len(body)}")
+    response._keys = keys
+    response._lines = lines
+    response._body = body
+    response._raw = None
+    response._cache = {}
+    return response
+
+
+def error_response(error: ParseError) -> Response | None:
+    """The answer to a request that could not be parsed, None when it deserves or allows none.
+
+    An answer needs readable Via, From, To, Call-ID and CSeq; an ACK and a response get none.
+    """
+    request = error.message
+    if not isinstance(request, Request) or request.method == "ACK":
+        return None
+    for key in ("from", "to", "call-id", "cseq"):
+        if key not in request._keys:
+            return None
+    try:
+        if request.via.branch is None and request.method == "UNKNOWN":
+            return None
+    except ParseError:
+        return None
+    return response_for(request, error.status)
