@@ -1,0 +1,1 @@
+"""Sockets under the SIP core: bytes in, bytes out."""
