@@ -373,6 +373,16 @@ class MembershipModel(Given):
     person: PersonId
     tier: int = Field(default=1, ge=1, le=100)
     position: int = Field(default=1, ge=1, le=10_000)
+    #: share of the offers under the strategy `random`
+    weight: int = Field(default=1, ge=1, le=1000)
+
+
+class RelaxModel(Given):
+    """After so many seconds of waiting a skill is needed at this level at most, 0: not at all."""
+
+    skill: str = Field(min_length=1, max_length=40)
+    after: float = Field(ge=0, le=86_400)
+    level: int = Field(default=0, ge=0, le=100)
 
 
 class QueueGiven(Given):
@@ -401,6 +411,9 @@ class QueueGiven(Given):
         description="`to` (queue), `after` (seconds) and/or `longer_than` (waiting calls)",
         examples=[[{"to": "zentrale", "after": 120}]],
     )
+    #: how long an agent gets no offer after one that was declined or missed
+    refusal_pause: float = Field(default=2.0, ge=0, le=600)
+    relax: list[RelaxModel] = Field(default=[], max_length=50)
     greeting: str = Field(default="greeting", max_length=64)
     menu_prompt: str | None = Field(default=None, max_length=64)
     menu: list[MenuKeyModel] = Field(default=[], max_length=12)
@@ -432,6 +445,8 @@ class QueueConfigItem(LiveModel):
     service_level_seconds: float
     hours: dict[str, Any] | None = None
     overflow: tuple[dict[str, Any], ...] = ()
+    refusal_pause: float
+    relax: tuple[RelaxModel, ...] = ()
     greeting: str
     menu_prompt: str | None = None
     menu: tuple[MenuKeyModel, ...] = ()

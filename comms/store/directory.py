@@ -129,12 +129,16 @@ async def load_acd_configuration(engine: AsyncEngine) -> acd.Configure:
         places: dict[str, list[acd.Membership]] = {}
         rows: Any = await session.execute(
             select(
-                m.Membership.person, m.Membership.queue, m.Membership.tier, m.Membership.position
+                m.Membership.person,
+                m.Membership.queue,
+                m.Membership.tier,
+                m.Membership.position,
+                m.Membership.weight,
             ).order_by(m.Membership.person, m.Membership.queue)
         )
-        for person, queue, tier, position in rows:
+        for person, queue, tier, position, weight in rows:
             places.setdefault(person, []).append(
-                acd.Membership(queue=queue, tier=tier, position=position)
+                acd.Membership(queue=queue, tier=tier, position=position, weight=weight)
             )
         rows = await session.execute(
             select(m.Person.id, m.Person.name, m.Person.extension, m.Person.skills)

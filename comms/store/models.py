@@ -23,7 +23,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-
 TrunkKind = Literal["address", "register"]
 TrunkTransport = Literal["udp", "tcp", "tls"]
 
@@ -157,6 +156,8 @@ class Membership(Base):
     )
     tier: Mapped[int] = mapped_column(Integer, default=1)
     position: Mapped[int] = mapped_column(Integer, default=1)
+    #: share of the offers under the strategy `random`
+    weight: Mapped[int] = mapped_column(Integer, default=1)
 
 
 class CallRecord(Base):

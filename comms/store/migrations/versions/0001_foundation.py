@@ -190,6 +190,7 @@ def upgrade() -> None:
         sa.Column("person", sa.String(length=64), nullable=False),
         sa.Column("tier", sa.Integer(), nullable=False),
         sa.Column("position", sa.Integer(), nullable=False),
+        sa.Column("weight", sa.Integer(), nullable=False),
         sa.ForeignKeyConstraint(
             ["person"], ["people.id"], name=op.f("fk_memberships_person"), ondelete="CASCADE"
         ),
