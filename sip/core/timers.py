@@ -6,6 +6,7 @@ slots only group them.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from heapq import heapify, heappop, heappush
 from typing import Any
 
@@ -16,12 +17,14 @@ _RESOLUTION = 16
 class Timer:
     """A running timer; `payload` is None once it is cancelled or has fired."""
 
-    __slots__ = ("payload", "when")
+    __slots__ = ("payload", "queued", "when")
 
     def __init__(self, when: float, payload: Any) -> None:
         #: the deadline in the seconds of the caller's clock
         self.when = when
         self.payload = payload
+        #: whether it stands in the wheel; False while it is being handed out
+        self.queued = True
 
 
 class TimerWheel:
@@ -62,6 +65,8 @@ class TimerWheel:
         if timer is None or timer.payload is None:
             return
         timer.payload = None
+        if not timer.queued:
+            return
         self._live -= 1
         self._dead += 1
         if timer.when == self._next:
@@ -88,11 +93,14 @@ class TimerWheel:
             heappop(self._order)
         return None
 
-    def pop_due(self, now: float) -> list[Any]:
-        """Take the payloads of all timers due at `now`, in the order of their deadlines."""
+    def pop_due(self, now: float) -> Iterator[Any]:
+        """Take the payloads of all timers due at `now`, in the order of their deadlines.
+
+        A timer that is cancelled while earlier ones are being handled does not come.
+        """
         earliest = self.next()
         if earliest is None or earliest > now:
-            return []
+            return
         due: list[Timer] = []
         last = int(now * _RESOLUTION)
         while self._order and self._order[0] <= last:
@@ -103,6 +111,7 @@ class TimerWheel:
                 if timer.payload is None:
                     self._dead -= 1
                 elif timer.when <= now:
+                    timer.queued = False
                     due.append(timer)
                 else:
                     later.append(timer)
@@ -114,11 +123,11 @@ class TimerWheel:
         self._next = None
         self._live -= len(due)
         due.sort(key=_deadline)
-        payloads = []
         for timer in due:
-            payloads.append(timer.payload)
-            timer.payload = None
-        return payloads
+            payload = timer.payload
+            if payload is not None:
+                timer.payload = None
+                yield payload
 
     def _sweep(self) -> None:
         """Drop cancelled timers, so that memory follows the timers that run."""
