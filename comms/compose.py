@@ -7,6 +7,7 @@ composes is imported where it is used, so that a role starts without the others'
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import gc
 import signal
@@ -42,8 +43,15 @@ def children(settings: Settings) -> list[Child]:
     from comms.supervisor import Child
 
     system = [
-        Child(f"media-{number}", role_command("media", f"media-{number}"), stage=_BASE)
-        for number in range(1, settings.media.engines + 1)
+        Child(
+            f"media-{index + 1}",
+            (sys.executable, "-m", "sip.media.child", *media_arguments(settings, index)),
+            stage=_BASE,
+            probe=partial(_media_answers, settings, index),
+            # SIGTERM, as the engine's process asks the kernel for by itself
+            death_signal=signal.SIGTERM,
+        )
+        for index in range(settings.media.engines)
     ]
     system.append(Child("queue-1", role_command("queue", "queue-1"), stage=_BASE))
     system += [
@@ -54,6 +62,36 @@ def children(settings: Settings) -> list[Child]:
     if settings.embedded_valkey:
         system.insert(0, valkey_child(settings))
     return system
+
+
+def media_arguments(settings: Settings, index: int) -> tuple[str, ...]:
+    """Return the arguments of media engine `index`, counted from 0."""
+    first, last = settings.media.port_range(index)
+    options = {
+        "socket": settings.media_socket(index),
+        "address": settings.media.address,
+        "port-min": first,
+        "port-max": last,
+        "name": f"media-{index + 1}",
+        "ttl": settings.media.timeout_seconds,
+    }
+    return tuple(part for key, value in options.items() for part in (f"--{key}", str(value)))
+
+
+async def _media_answers(settings: Settings, index: int) -> bool:
+    """Return whether the engine accepts connections at its second socket, the last it opens."""
+    from sip.media.child import SIDE_SUFFIX
+
+    try:
+        _, writer = await asyncio.open_unix_connection(
+            f"{settings.media_socket(index)}{SIDE_SUFFIX}"
+        )
+    except OSError:
+        return False
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+    return True
 
 
 def valkey_child(settings: Settings) -> Child:
@@ -94,10 +132,6 @@ def load_role(settings: Settings, role: str, name: str) -> Role:
             from acd.role import run as run_queue
 
             return partial(run_queue, settings, name)
-        case "media":
-            from sip.media.child import run as run_media
-
-            return partial(run_media, settings, name)
         case _:
             raise SettingsError(f"role {role} is unknown; allowed: {', '.join(ROLES)}")
 
@@ -109,6 +143,8 @@ def run_role(settings: Settings, role: str, name: str) -> int:
     logs.configure(settings.logging, name)
     try:
         prepare_folders(settings)
+        if role == "media":
+            return _run_media(settings, name)
         main = load_role(settings, role, name)
     except OperatorError as error:
         return _refuse(name, str(error), error.exit_code)
@@ -124,6 +160,19 @@ def run_role(settings: Settings, role: str, name: str) -> int:
         if error.errno not in (errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL, errno.ENOSPC):
             raise
         return _refuse(name, f"{error.strerror or error}", 1)
+    return 0
+
+
+def _run_media(settings: Settings, name: str) -> int:
+    """Run a media engine, which has its own loop in native threads."""
+    from sip.media.child import main as run_media
+
+    number = name.rpartition("-")[2]
+    if not number.isdecimal() or not 1 <= int(number) <= settings.media.engines:
+        raise SettingsError(
+            f"--name is {name}; allowed: media-1 to media-{settings.media.engines} (media.engines)"
+        )
+    run_media(media_arguments(settings, int(number) - 1))
     return 0
 
 
