@@ -36,6 +36,8 @@ class Keys:
         self.sip_devices_view = p + "sip:view:devices"
         self.records = p + "records"
         self.directory = p + "directory"
+        #: channel of the web role: a session's token hash, or `person:` and an id, is over
+        self.sessions_over = p + "web:sessions-over"
         self._p = p
 
     def acd_order(self, queue: str) -> str:
@@ -49,6 +51,14 @@ class Keys:
     def calls(self, worker: str) -> str:
         """Hash of the calls a SIP worker holds: call id -> state."""
         return f"{self._p}sip:calls:{worker}"
+
+    def login_failures(self, kind: str, digest: str) -> str:
+        """Hash of failed log-ins of an account or address, named by a digest."""
+        return f"{self._p}web:failures:{kind}:{digest}"
+
+    def dialled(self, call: str) -> str:
+        """Set while a call that the API asked for must not be dialled a second time."""
+        return f"{self._p}web:dialled:{call}"
 
     def metrics(self, role: str) -> str:
         """Hash of a role instance's counters, for the web role's /metrics."""
