@@ -1,13 +1,56 @@
-"""What all commands share: the settings and the way results are printed."""
+"""What all commands share: the settings, the stores, and the way results are printed."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from comms.errors import OperatorError
+
 if TYPE_CHECKING:
+    from redis.asyncio import Redis
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from comms.bus.streams import Keys
     from comms.settings import Settings
+
+T = TypeVar("T")
+
+#: the option of every command whose result a program may want to read
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+#: seconds to wait for the live store, which may not run
+_PATIENCE = 2.0
+
+
+class StoreError(OperatorError):
+    """A store cannot be reached."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """The open stores of one command."""
+
+    engine: AsyncEngine
+    redis: Redis
+    keys: Keys
+
+    async def publish(self) -> None:
+        """Tell a running system that people, numbers or queues changed."""
+        from redis.exceptions import RedisError
+
+        from comms.store.directory import publish_changes
+
+        try:
+            await publish_changes(self.redis, self.keys, self.engine)
+        except (RedisError, OSError):
+            note("No system runs on these settings now; it will know at its next start.")
 
 
 def settings_of(ctx: typer.Context) -> Settings:
@@ -19,3 +62,73 @@ def settings_of(ctx: typer.Context) -> Settings:
     from comms.settings import load_settings
 
     return load_settings(ctx.obj)
+
+
+def with_stores(ctx: typer.Context, work: Callable[[Stores], Awaitable[T]]) -> T:
+    """Open the stores, bring the database to the newest schema and run `work`.
+
+    Raises:
+        StoreError: the database cannot be opened.
+    """
+    settings = settings_of(ctx)
+
+    async def run() -> T:
+        async with _open(settings) as stores:
+            return await work(stores)
+
+    return asyncio.run(run())
+
+
+@asynccontextmanager
+async def _open(settings: Settings) -> AsyncIterator[Stores]:
+    from redis.asyncio import Redis
+    from sqlalchemy.exc import DBAPIError
+
+    from comms.bus.streams import Keys
+    from comms.folders import prepare_folders
+    from comms.store.engine import open_engine
+    from comms.store.migrate import SchemaTooNew, migrate
+
+    prepare_folders(settings)
+    try:
+        await migrate(settings.sql_url)
+    except (DBAPIError, SchemaTooNew, OSError) as error:
+        raise StoreError(f"the database cannot be used: {first_line(error)} (sql.url)") from None
+    engine = open_engine(settings.sql_url, pool_size=settings.sql.pool_size)
+    redis: Redis = Redis.from_url(
+        settings.redis_url, socket_connect_timeout=_PATIENCE, socket_timeout=_PATIENCE
+    )
+    try:
+        yield Stores(engine, redis, Keys(settings.general.tenant))
+    finally:
+        await redis.aclose()
+        await engine.dispose()
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text, or its type where it has none."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+def note(text: str) -> None:
+    """Print a remark that is no result."""
+    typer.secho(text, err=True, dim=True)
+
+
+def print_json(value: Any) -> None:
+    """Print a result for programs."""
+    typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str = "") -> None:
+    """Print a result for people."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=title or None, title_justify="left")
+    for column in columns:
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*("" if cell is None else escape(str(cell)) for cell in row))
+    Console().print(table)

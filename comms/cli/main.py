@@ -8,8 +8,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from comms.cli import run
+from comms.cli import numbers, people, queues, run
 from comms.errors import OperatorError
+from comms.problems import CommsError
 
 
 class Group(TyperGroup):
@@ -22,6 +23,9 @@ class Group(TyperGroup):
         except OperatorError as error:
             typer.secho(f"comms: {error}", err=True)
             raise typer.Exit(error.exit_code) from None
+        except CommsError as error:
+            typer.secho(f"comms: {error}", err=True)
+            raise typer.Exit(1) from None
 
 
 app = typer.Typer(
@@ -59,3 +63,6 @@ def root(
 
 app.command()(run.serve)
 app.command()(run.role)
+app.add_typer(people.app, name="people")
+app.add_typer(queues.app, name="queues")
+app.add_typer(numbers.app, name="numbers")

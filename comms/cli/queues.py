@@ -1,0 +1,260 @@
+"""`comms queues`: who waits, who serves, and why a call was offered to somebody."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from comms.cli.context import (
+    AsJson,
+    StoreError,
+    Stores,
+    first_line,
+    print_json,
+    print_table,
+    with_stores,
+)
+
+app = typer.Typer(no_args_is_help=True, help="Queues, who waits in them and who serves them.")
+
+#: events that are read at once when a decision is looked for, newest first
+_PAGE = 1000
+
+
+@app.command("list")
+def list_(ctx: typer.Context, as_json: AsJson = False) -> None:
+    """List all queues with who waits and who can answer now."""
+
+    async def work(stores: Stores) -> list[dict[str, Any]]:
+        from sqlalchemy import func, select
+
+        from comms.store import models as m
+        from comms.store.engine import reading
+
+        async with reading(stores.engine) as session:
+            counts = dict(
+                (
+                    await session.execute(
+                        select(m.Membership.queue, func.count()).group_by(m.Membership.queue)
+                    )
+                )
+                .tuples()
+                .all()
+            )
+            rows = list(await session.scalars(select(m.Queue).order_by(m.Queue.name)))
+        works, agents = await _views(stores)
+        return [
+            {
+                "name": row.name,
+                "number": row.number,
+                "strategy": row.rules.get("strategy", "longest-idle"),
+                "agents": counts.get(row.name, 0),
+                "available": sum(
+                    row.name in a.queues and a.activity == "available" for a in agents
+                ),
+                "waiting": sum(w.queue == row.name and w.state != "assigned" for w in works),
+            }
+            for row in rows
+        ]
+
+    queues = with_stores(ctx, work)
+    if as_json:
+        print_json(queues)
+        return
+    print_table(
+        ("queue", "number", "strategy", "agents", "available", "waiting"),
+        [tuple(queue.values()) for queue in queues],
+    )
+
+
+@app.command()
+def show(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(help="Name of the queue, e.g. buergertelefon.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show who waits in a queue, in serving order, and its agents."""
+
+    async def work(stores: Stores) -> dict[str, Any]:
+        from comms.problems import NotFound
+        from comms.store import models as m
+        from comms.store.engine import reading
+
+        async with reading(stores.engine) as session:
+            row = await session.get(m.Queue, name)
+        if row is None:
+            raise NotFound(f"there is no queue {name}")
+        works, agents = await _views(stores, required=True)
+        now = time.time()
+        waiting = sorted((w for w in works if w.queue == name), key=lambda work: work.rank)
+        return {
+            "name": name,
+            "number": row.number,
+            "waiting": [
+                {
+                    "work": work.work,
+                    "state": work.state,
+                    "seconds": round(now - work.since),
+                    "agents": list(work.agents),
+                }
+                for work in waiting
+            ],
+            "agents": [
+                {
+                    "agent": agent.agent,
+                    "extension": agent.extension,
+                    "activity": agent.activity,
+                    "reason": agent.reason,
+                    "seconds": round(now - agent.since),
+                    "reachable": agent.reachable,
+                }
+                for agent in sorted(agents, key=lambda agent: agent.agent)
+                if name in agent.queues
+            ],
+        }
+
+    queue = with_stores(ctx, work)
+    if as_json:
+        print_json(queue)
+        return
+    print_table(
+        ("place", "call", "state", "for", "offered to"),
+        [
+            (place, w["work"], w["state"], f"{w['seconds']} s", ", ".join(w["agents"]))
+            for place, w in enumerate(queue["waiting"], start=1)
+        ],
+        title=f"{name} ({queue['number']}): who waits",
+    )
+    print_table(
+        ("agent", "extension", "state", "for", "phone"),
+        [
+            (
+                a["agent"],
+                a["extension"],
+                a["activity"] + (f" ({a['reason']})" if a["reason"] else ""),
+                f"{a['seconds']} s",
+                "registered" if a["reachable"] else "not registered",
+            )
+            for a in queue["agents"]
+        ],
+        title="Agents",
+    )
+
+
+@app.command()
+def explain(
+    ctx: typer.Context,
+    call: Annotated[str, typer.Argument(help="Id of the call, as in the history.")],
+    as_json: AsJson = False,
+) -> None:
+    """Tell what the queue decided about a call and why, as far back as the events reach."""
+
+    async def work(stores: Stores) -> list[dict[str, Any]]:
+        import msgspec
+        from redis.exceptions import RedisError
+
+        from comms.bus import acd
+        from comms.bus.streams import Codec
+
+        codec: Codec[acd.Event] = Codec(acd.Event)
+        # redis-py cannot tell in its types that this client leaves answers as bytes
+        redis: Any = stores.redis
+        found: list[dict[str, Any]] = []
+        end = "+"
+        try:
+            while rows := await redis.xrevrange(stores.keys.acd_events, max=end, count=_PAGE):
+                for entry, fields in rows:
+                    event = codec.decode(fields[b"m"])
+                    if _about(event) == call:
+                        at = int(entry.partition(b"-")[0]) / 1000
+                        found.append({"at": at, **msgspec.to_builtins(event)})
+                end = "(" + rows[-1][0].decode()
+        except (RedisError, OSError) as error:
+            raise StoreError(f"the live store cannot be read: {first_line(error)}") from None
+        return found[::-1]
+
+    steps = with_stores(ctx, work)
+    if as_json:
+        print_json(steps)
+        return
+    if not steps:
+        typer.echo("The queue's events know nothing of this call.", err=True)
+        raise typer.Exit(1)
+    print_table(
+        ("time (UTC)", "what", ""),
+        [(_clock(step["at"]), step["type"], _told(step)) for step in steps],
+    )
+
+
+def _about(event: Any) -> str | None:
+    """Return the work an event is about."""
+    view = getattr(event, "view", event)
+    return getattr(view, "work", None) if not hasattr(view, "activity") else None
+
+
+def _clock(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S.%f")[:-3]
+
+
+def _told(step: dict[str, Any]) -> str:
+    """Return one event in words."""
+    match step["type"]:
+        case "work":
+            return f"{step['view']['state']} in {step['view']['queue']}"
+        case "decision":
+            rejected = [
+                f"{candidate['agent']}: {candidate['rejected']}"
+                for candidate in step["candidates"]
+                if candidate.get("rejected")
+            ]
+            chosen = ", ".join(step["chosen"]) or "nobody"
+            return f"{step['strategy']} chose {chosen}" + (
+                "; not " + ", ".join(rejected) if rejected else ""
+            )
+        case "offer":
+            return f"{step['agent']}'s phone rings for {step['timeout']:g} s"
+        case "offer-ended":
+            reason = f" ({step['reason']})" if step.get("reason") else ""
+            return f"{step['agent']}: {step['outcome']}{reason}"
+        case "work-assigned":
+            return f"connected to {step['agent']}"
+        case "work-overflowed":
+            return f"from {step['from_queue']} to {step['to_queue']}"
+        case "work-rejected":
+            return str(step["reason"])
+        case "work-closed":
+            return f"{step['outcome']} after {step['waited']:.1f} s of waiting"
+        case "wrap-up-over":
+            return f"{step['agent']} after {step['seconds']:.1f} s"
+        case _:
+            return ""
+
+
+async def _views(stores: Stores, *, required: bool = False) -> tuple[list[Any], list[Any]]:
+    """Return the live views of all work and all agents; nothing where no system runs.
+
+    Raises:
+        StoreError: the live store cannot be read although it is `required`.
+    """
+    from redis.exceptions import RedisError
+
+    from comms.bus import acd
+    from comms.bus.streams import Codec
+
+    works: Codec[acd.WorkView] = Codec(acd.WorkView)
+    agents: Codec[acd.AgentView] = Codec(acd.AgentView)
+    redis: Any = stores.redis
+    try:
+        return (
+            [works.decode(raw) for raw in await redis.hvals(stores.keys.acd_works)],
+            [agents.decode(raw) for raw in await redis.hvals(stores.keys.acd_agents)],
+        )
+    except (RedisError, OSError) as error:
+        if required:
+            raise StoreError(
+                f"who waits is known to a running system alone: {first_line(error)}"
+            ) from None
+        return [], []
