@@ -1,0 +1,78 @@
+"""Who of Musterstadt is simulated, and when which citizens call."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from comms.seed import HEAD_NUMBER, PEOPLE, QUEUES, login_password, sip_password
+
+TIME_ZONE = ZoneInfo("Europe/Berlin")
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """Somebody with a telephone who serves queues."""
+
+    user: str
+    password: str
+    #: SIP user name and its password
+    device: str
+    sip_password: str
+
+
+def agents() -> tuple[Agent, ...]:
+    """Return the agents of Musterstadt's queues, by extension."""
+    serving = {member.person for queue in QUEUES for member in queue.members}
+    return tuple(
+        Agent(
+            person.id,
+            login_password(person.extension),
+            person.extension,
+            sip_password(person.extension),
+        )
+        for person in PEOPLE
+        if person.extension is not None and person.id in serving
+    )
+
+
+_NUMBERS = (("+493023125", 3), ("+496990009", 3), ("+494066969", 3), ("+4917139200", 2))
+
+#: extension of a queue and how many of 100 citizens call it
+_CALLED = {"150": 35, "160": 25, "170": 27, "180": 13}
+
+#: what callers of the citizens' line press; many wait for a person without pressing anything
+_KEYS = ("", "", "", "0", "1", "1", "2", "3")
+
+#: how lively an hour is, from 0 to 23, compared with the busiest. The nights of a demonstration
+#: are quiet, not dead: whoever starts it then wants to see something too.
+_HOURS = (
+    *(0.35,) * 6, 0.45, 0.7, 1.0, 1.0, 1.0, 0.95,
+    0.75, 0.8, 0.9, 0.9, 0.8, 0.7, 0.6, 0.5, 0.45, 0.4, 0.35, 0.35,
+)  # fmt: skip
+
+
+def liveliness(epoch: float) -> float:
+    """Return how many calls come at this time, as a share (0.3 to 1) of the busiest hour's."""
+    moment = datetime.fromtimestamp(epoch, TIME_ZONE)
+    share = _HOURS[moment.hour]
+    return max(0.3, share * (0.6 if moment.weekday() >= 5 else 1.0))
+
+
+def draw_queue(chance: random.Random) -> tuple[str, str]:
+    """Return the number (E.164) that the next citizen calls, and the keys for its menu."""
+    extension = chance.choices(tuple(_CALLED), tuple(_CALLED.values()))[0]
+    keys = chance.choice(_KEYS) if extension == "150" else ""
+    return HEAD_NUMBER + extension, keys
+
+
+def draw_number(chance: random.Random) -> str:
+    """Return a citizen's number of the ranges that are free for films and books.
+
+    The Federal Network Agency gives 030 23125-000 to -999 and the like to nobody (2021, notice
+    148), so a number of the demonstration never rings at somebody's home.
+    """
+    prefix, digits = chance.choice(_NUMBERS)
+    return f"{prefix}{chance.randrange(10**digits):0{digits}d}"
