@@ -10,18 +10,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING
 
-
-class GuardLimits(Protocol):
-    """The limits, see `comms.settings.Guard`."""
-
-    free_attempts: int
-    delay_seconds: float
-    max_delay_seconds: float
-    window_seconds: float
-    silence_after: int
-    silence_seconds: float
+if TYPE_CHECKING:
+    from comms.settings import Guard as GuardLimits
 
 
 #: accounts and addresses remembered at most; the longest unused is forgotten first
@@ -74,7 +66,9 @@ class Guard:
         if beyond <= 0:
             return 0.0
         self.stats.delayed += 1
-        return min(self.limits.delay_seconds * 2.0 ** min(beyond - 1, 20), self.limits.max_delay_seconds)
+        return min(
+            self.limits.delay_seconds * 2.0 ** min(beyond - 1, 20), self.limits.max_delay_seconds
+        )
 
     def succeeded(self, address: str, account: str) -> None:
         """Forget the failures of an account that has shown its password, and one of its address."""

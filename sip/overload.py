@@ -76,7 +76,7 @@ class WorkLines(Generic[T]):
             self.stats.dropped += 1
 
     def take(self, now: float) -> tuple[T, bool] | None:
-        """Return the next item and whether to serve it (False: refuse it), None when all is done."""
+        """Return the next item and whether to serve it or refuse it, None when all is done."""
         if self._first:
             self.stats.served += 1
             return self._first.popleft(), True

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -17,14 +17,8 @@ from sip.core.flow import Flow, Transport
 from sip.core.message import Request
 from sip.core.uri import NameAddr, SipUri
 
-
-class RegistrarLimits(Protocol):
-    """The limits, see `comms.settings.Sip`."""
-
-    register_min_expires: int
-    register_default_expires: int
-    register_max_expires: int
-    max_contacts: int
+if TYPE_CHECKING:
+    from comms.settings import Sip as RegistrarLimits
 
 
 class Binding(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -85,7 +79,11 @@ def _seconds(text: str | None, default: int) -> int:
 
 
 def process(
-    request: Request, flow: Flow, bindings: Mapping[str, Binding], limits: RegistrarLimits, now: float
+    request: Request,
+    flow: Flow,
+    bindings: Mapping[str, Binding],
+    limits: RegistrarLimits,
+    now: float,
 ) -> Registration:
     """Return the answer to an authenticated REGISTER.
 
@@ -107,7 +105,9 @@ def process(
         return Registration(200, _contacts(present.values(), now))
     if any(value.strip() == "*" for value in values):
         if len(values) != 1 or _seconds(request.get("Expires"), -1) != 0:
-            raise ParseError("sip.register.star", "Contact: * needs Expires: 0 and no other contact")
+            raise ParseError(
+                "sip.register.star", "Contact: * needs Expires: 0 and no other contact"
+            )
         stale = [b for b in present.values() if b.call_id == call_id and b.cseq >= cseq]
         if stale:
             return Registration(500)
@@ -126,7 +126,11 @@ def process(
         expires = min(expires, limits.register_max_expires)
         instance = address.params.get("+sip.instance")
         reg_id_text = address.params.get("reg-id")
-        reg_id = int(reg_id_text) if reg_id_text and reg_id_text.isdecimal() and len(reg_id_text) < 10 else None
+        reg_id = (
+            int(reg_id_text)
+            if reg_id_text and reg_id_text.isdecimal() and len(reg_id_text) < 10
+            else None
+        )
         contact = str(address.uri)
         binding = Binding(
             contact=contact,
@@ -159,7 +163,10 @@ def process(
     # the oldest when there are more than allowed)
     for key, other in list(present.items()):
         if any(
-            b.instance and b.instance == other.instance and b.reg_id == other.reg_id and b.key != key
+            b.instance
+            and b.instance == other.instance
+            and b.reg_id == other.reg_id
+            and b.key != key
             for b in store
         ):
             remove.append(key)

@@ -21,7 +21,7 @@ _log = structlog.get_logger(__name__)
 
 Write = tuple[Any, ...]
 
-#: writes that are kept at most while Valkey is away; call states replace one another and do not count
+#: writes that are kept at most while Valkey is away; states of calls do not count
 MAX_BACKLOG = 100_000
 _RETRY_SECONDS = 0.25
 _ERRORS = (redis.exceptions.RedisError, OSError)

@@ -22,6 +22,7 @@ from sip.call.model import (
     StopPlaying,
     Target,
 )
+from sip.core.offer_answer import Origin
 from sip.media.engine import Remote, Side
 
 #: silence after an announcement before the call is ended
@@ -52,7 +53,14 @@ class CallBase(ABC):
     def _do(self, action: Action) -> None:
         self._out.append(action)
 
-    def _invite(self, target: Target, role: Literal["caller", "callee"], sdp: str, number: str | None, name: str) -> Leg:
+    def _invite(
+        self,
+        target: Target,
+        role: Literal["caller", "callee"],
+        sdp: str,
+        number: str | None,
+        name: str,
+    ) -> Leg:
         call = self.call
         leg = Leg(
             id=self._ctx.token(),
@@ -70,26 +78,38 @@ class CallBase(ABC):
 
     def _offer_to_callee(self) -> str:
         caller = self.call.legs[self.call.a]
+        origin = self._origin(None)
         if caller.sdp is None:
-            return session.house_offer(self._local("b"), session.HOUSE_ENCODINGS)
-        return session.relay(caller.sdp, self._local("b"), active=True)
+            return session.house_offer(self._local("b"), session.HOUSE_ENCODINGS, origin)
+        return session.relay(caller.sdp, self._local("b"), origin, active=True)
 
-    def _answer_caller(self) -> None:
-        """Answer the caller ourselves (queue, echo), with one encoding that prompts exist in."""
+    def _answer_caller(self) -> bool:
+        """Answer the caller ourselves (queue, echo), with one encoding that prompts exist in.
+
+        Returns whether the call goes on: a phone that knows none of them is refused with 488.
+        """
         call = self.call
         caller = call.legs[call.a]
         if caller.answered is not None:
-            return
+            return True
+        if caller.sdp is None:
+            caller.told = session.HOUSE_ENCODINGS
+            sdp = session.house_offer(self._local("a"), caller.told, self._origin(caller))
+        else:
+            caller.told = session.playable(caller.sdp)
+            if not caller.told:
+                self._give_up(488, "failed")
+                return False
+            sdp = session.answer_to(caller.sdp, self._local("a"), caller.told, self._origin(caller))
         caller.answered = call.answered = self._now
         caller.state = "answered"
         caller.generation = call.media.generation
-        if caller.sdp is None:
-            caller.told = session.HOUSE_ENCODINGS
-            sdp = session.house_offer(self._local("a"), caller.told)
-        else:
-            caller.told = session.playable(caller.sdp)
-            sdp = session.answer_to(caller.sdp, self._local("a"), caller.told)
         self._do(Accept(caller.id, sdp))
+        return True
+
+    def _origin(self, leg: Leg | None) -> Origin:
+        """Return our o= line towards a leg; None stands for a leg that is about to be invited."""
+        return Origin(str(int(self.call.started * 1000)), leg.version if leg is not None else 1)
 
     def _announce(self, prompt: str) -> None:
         call = self.call

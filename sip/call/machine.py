@@ -12,8 +12,6 @@ from typing import Any
 
 from comms.bus import acd
 from comms.bus.records import Cause, Ended
-from comms.bus.sip import CallState, CallView
-from comms.directory import CallQueue
 from sip.call import dialplan, records, session
 from sip.call.model import (
     Accept,
@@ -28,7 +26,6 @@ from sip.call.model import (
     Event,
     Finish,
     HangUpRequested,
-    Invite,
     Invited,
     Leg,
     LegAnswered,
@@ -48,13 +45,11 @@ from sip.call.model import (
     Play,
     Position,
     Provisional,
-    Publish,
     QueueSaid,
     Reinvite,
     Reject,
     RejectOffer,
     Save,
-    SetRemote,
     StopPlaying,
     TakenOver,
     Target,
@@ -191,7 +186,7 @@ class CallMachine(Waiting):
         if not targets:
             self._end("system", "unreachable")
             return
-        offer = session.house_offer(call.media.local_a, session.HOUSE_ENCODINGS)
+        offer = session.house_offer(self._local("a"), session.HOUSE_ENCODINGS, self._origin(None))
         number = call.dial
         for target in targets:
             self._invite(target, "caller", offer, number, "")
@@ -220,7 +215,8 @@ class CallMachine(Waiting):
             case dialplan.ToQueue(queue):
                 self._join_queue(queue)
             case dialplan.ToEcho():
-                self._answer_caller()
+                if not self._answer_caller():
+                    return
                 call.phase = "talking"
                 call.connected_at = self._now
                 # the engine's port for side b sends to itself, so that a hears a
@@ -236,7 +232,10 @@ class CallMachine(Waiting):
                 if leg.answered is None:
                     assert leg.sdp is not None
                     leg.told = session.playable(leg.sdp)
-                    sdp = session.answer_to(leg.sdp, self._local("a"), leg.told)
+                    if not leg.told:
+                        self._reject_all(status, call.cause)
+                        return
+                    sdp = session.answer_to(leg.sdp, self._local("a"), leg.told, self._origin(leg))
                     self._do(Provisional(call.a, 183, sdp))
                 self._announce(prompt)
                 self._do(Save())
@@ -293,7 +292,7 @@ class CallMachine(Waiting):
         call.early = leg.id
         leg.sdp = event.sdp
         self._set_remote("b", session.remote(described, leg.strict))
-        sdp = session.relay(event.sdp, self._local("a"))
+        sdp = session.relay(event.sdp, self._local("a"), self._origin(caller))
         self._do(Provisional(call.a, event.status, sdp))
 
     def _leg_answered(self, event: LegAnswered) -> None:
@@ -357,7 +356,8 @@ class CallMachine(Waiting):
             caller.state = "answered"
             caller.generation = call.media.generation
             caller.told = described.encodings
-            self._do(Accept(caller.id, session.relay(leg.sdp, self._local("a"))))
+            sdp = session.relay(leg.sdp, self._local("a"), self._origin(caller))
+            self._do(Accept(caller.id, sdp))
         elif not session.same_encoding(caller.told, described.encodings):
             self._reinvite(caller)
         if leg.generation != call.media.generation:
@@ -542,7 +542,9 @@ class CallMachine(Waiting):
         leg.sdp = event.sdp
         leg.on_hold = not described.receives
         self._set_remote(side, session.remote(described, leg.strict))
-        self._do(AcceptOffer(leg.id, session.answer_to(event.sdp, self._local(side), usable)))
+        leg.version += 1
+        answer = session.answer_to(event.sdp, self._local(side), usable, self._origin(leg))
+        self._do(AcceptOffer(leg.id, answer))
         if was != leg.on_hold:
             self._music_on_hold(side, leg.on_hold)
         self._do(Save())
@@ -641,9 +643,11 @@ class CallMachine(Waiting):
         assert side is not None
         peer = call.legs.get(call.b or "") if side == "a" else call.legs.get(call.a)
         local = self._local(side)
+        leg.version += 1
+        origin = self._origin(leg)
         if peer is not None and peer.sdp is not None and call.phase == "talking":
-            return session.relay(peer.sdp, local, active=True)
-        return session.house_offer(local, leg.told or session.HOUSE_ENCODINGS)
+            return session.relay(peer.sdp, local, origin, active=True, previous=leg.sdp)
+        return session.house_offer(local, leg.told or session.HOUSE_ENCODINGS, origin)
 
     # --- taking over, timers ---------------------------------------------------------------------
 

@@ -43,6 +43,8 @@ class Leg(msgspec.Struct, omit_defaults=True):
     sdp: str | None = None
     #: encodings the phone was last told to use, as (payload type, encoding name)
     told: tuple[tuple[int, str], ...] = ()
+    #: version of the newest description we sent (RFC 3264 section 8)
+    version: int = 1
     #: media session generation that the phone was last told of
     generation: int = 0
     #: the phone put us on hold (it wants no audio)

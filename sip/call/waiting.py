@@ -46,7 +46,8 @@ class Waiting(CallBase):
         if queue is None:
             self._give_up(404, "unknown-number")
             return
-        self._answer_caller()
+        if not self._answer_caller():
+            return
         call.phase = "queued"
         call.queue = name
         call.queued_at = self._now
@@ -267,4 +268,3 @@ class Waiting(CallBase):
             if other != said.offer:
                 self._drop_offer(other)
         self._connect(leg)
-
