@@ -35,8 +35,10 @@ class Remote:
     payloads: tuple[int, ...]
     #: payload type of telephone-event (RFC 4733), if offered
     dtmf_payload: int | None = None
-    #: accept packets from `host` only; False latches to the first source (NAT)
+    #: accept packets from `host` and `port` only; False latches to the first source (NAT)
     strict: bool = True
+    #: with `strict`: the device sends from another port than it listens at, accept any of `host`
+    any_port: bool = False
 
 
 @dataclass(frozen=True, slots=True)
