@@ -1,0 +1,57 @@
+import type { ReactNode } from "react";
+import {
+  Button as AriaButton,
+  Tooltip,
+  TooltipTrigger,
+  type ButtonProps as AriaButtonProps,
+} from "react-aria-components";
+
+import { Icon, type IconName } from "./Icon";
+
+export interface ButtonProps extends Omit<AriaButtonProps, "children" | "className" | "style"> {
+  kind?: "primary" | "plain" | "quiet";
+  size?: "m" | "s";
+  icon?: IconName;
+  className?: string;
+  children?: ReactNode;
+}
+
+/** A button with text. While `isPending` it keeps its place and the focus, and does nothing. */
+export function Button({
+  kind = "plain",
+  size = "m",
+  icon,
+  className = "",
+  children,
+  ...rest
+}: ButtonProps) {
+  return (
+    <AriaButton {...rest} className={`ui-button ui-button-${kind} ui-button-${size} ${className}`}>
+      {icon && <Icon name={icon} />}
+      {children}
+    </AriaButton>
+  );
+}
+
+export interface IconButtonProps extends Omit<ButtonProps, "children" | "icon"> {
+  icon: IconName;
+  label: string;
+}
+
+/** A button with a picture alone; its name is read aloud and shown as a tooltip. */
+export function IconButton({ icon, label, kind = "quiet", className = "", ...rest }: IconButtonProps) {
+  return (
+    <TooltipTrigger delay={500} closeDelay={100}>
+      <AriaButton
+        {...rest}
+        aria-label={label}
+        className={`ui-button ui-button-${kind} ui-button-icon ${className}`}
+      >
+        <Icon name={icon} />
+      </AriaButton>
+      <Tooltip className="ui-tooltip" offset={6}>
+        {label}
+      </Tooltip>
+    </TooltipTrigger>
+  );
+}

@@ -1,0 +1,47 @@
+/** Texts that every application shares. The English ones must have the same members. */
+export const de = {
+  activity: {
+    available: "Verfügbar",
+    break: "Pause",
+    offline: "Abgemeldet",
+    offered: "Es klingelt",
+    busy: "Im Gespräch",
+    "wrap-up": "Nachbearbeitung",
+  },
+  unreachable: "Kein Telefon angemeldet",
+  actions: {
+    close: "Schließen",
+    cancel: "Abbrechen",
+    retry: "Erneut versuchen",
+    showPassword: "Passwort anzeigen",
+    hidePassword: "Passwort verbergen",
+    loading: "Wird geladen",
+  },
+  theme: { label: "Darstellung", system: "Wie das System", light: "Hell", dark: "Dunkel" },
+  language: { label: "Sprache", de: "Deutsch", en: "English" },
+  /** By the last part of the problem's type. */
+  problems: {
+    "network-unreachable": "Der Server ist nicht erreichbar. Prüfen Sie die Verbindung.",
+    "network-timeout": "Der Server hat nicht rechtzeitig geantwortet.",
+    "unexpected-answer": "Der Server hat unerwartet geantwortet.",
+    "invalid-credentials": "Benutzername oder Passwort ist falsch.",
+    "login-failed": "Benutzername oder Passwort ist falsch.",
+    "too-many-attempts": "Zu viele Versuche. Bitte warten Sie einen Moment.",
+    "too-many-requests": "Zu viele Anfragen. Bitte warten Sie einen Moment.",
+    "not-authenticated": "Ihre Sitzung ist abgelaufen. Bitte melden Sie sich neu an.",
+    "not-permitted": "Dazu fehlt Ihnen die Berechtigung.",
+    "not-found": "Das gibt es nicht (mehr).",
+    "not-an-agent": "Sie sind keiner Warteschlange zugeordnet.",
+    "no-device": "Für Sie ist kein Telefon eingerichtet.",
+    "no-registered-device": "Ihr Telefon ist nicht angemeldet.",
+    "invalid-number": "Diese Nummer ist nicht gültig.",
+    "unknown-number": "Diese Nummer gibt es nicht.",
+    "invalid-request": "Die Angaben sind nicht gültig.",
+    overloaded: "Die Anlage ist gerade überlastet. Bitte versuchen Sie es gleich noch einmal.",
+    unavailable: "Dieser Dienst ist gerade nicht verfügbar.",
+  } as Record<string, string>,
+  unknownProblem: "Das hat nicht geklappt.",
+  retryAfter: (seconds: number) => `Erneut möglich in ${seconds} s.`,
+};
+
+export type SharedTexts = typeof de;

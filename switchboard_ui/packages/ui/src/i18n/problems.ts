@@ -1,0 +1,14 @@
+import type { SharedTexts } from "./de";
+
+/** What is known of an error; `ApiError` of @comms/api has this shape. */
+export interface Failure {
+  readonly id: string;
+  readonly retryAfter: number | undefined;
+}
+
+/** The text a person reads for an error; its id decides, never the server's own words. */
+export function problemText(shared: SharedTexts, failure: Failure): string {
+  const text = shared.problems[failure.id] ?? shared.unknownProblem;
+  if (failure.retryAfter === undefined || failure.retryAfter <= 0) return text;
+  return `${text} ${shared.retryAfter(Math.ceil(failure.retryAfter))}`;
+}
