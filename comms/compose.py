@@ -12,9 +12,10 @@ import errno
 import gc
 import signal
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from comms import valkey
 from comms.errors import OperatorError
@@ -30,7 +31,7 @@ Role = Callable[[], Awaitable[None]]
 ROLES = ("web", "sip", "queue", "media")
 
 #: stages: stores, then what calls lean on, then telephony, then what people look at
-_STORE, _BASE, _SIP, _WEB = 1, 2, 3, 4
+_STORE, _BASE, _SIP, _WEB, _PEOPLE = 1, 2, 3, 4, 5
 
 
 def role_command(role: str, name: str) -> tuple[str, ...]:
@@ -45,9 +46,9 @@ def children(settings: Settings) -> list[Child]:
     system = [
         Child(
             f"media-{index + 1}",
-            (sys.executable, "-m", "sip.media.child", *media_arguments(settings, index)),
+            media_command(settings, index),
             stage=_BASE,
-            probe=partial(_media_answers, settings, index),
+            probe=partial(media_answers, settings.media_socket(index)),
             # SIGTERM, as the engine's process asks the kernel for by itself
             death_signal=signal.SIGTERM,
         )
@@ -64,11 +65,18 @@ def children(settings: Settings) -> list[Child]:
     return system
 
 
-def media_arguments(settings: Settings, index: int) -> tuple[str, ...]:
-    """Return the arguments of media engine `index`, counted from 0."""
+def media_command(settings: Settings, index: int, socket: Path | None = None) -> tuple[str, ...]:
+    """Return the command line of media engine `index`, counted from 0.
+
+    `socket` takes the place of its control socket, for a trial beside a running one.
+    """
+    return (sys.executable, "-m", "sip.media.child", *_media_arguments(settings, index, socket))
+
+
+def _media_arguments(settings: Settings, index: int, socket: Path | None = None) -> tuple[str, ...]:
     first, last = settings.media.port_range(index)
     options = {
-        "socket": settings.media_socket(index),
+        "socket": socket or settings.media_socket(index),
         "address": settings.media.address,
         "port-min": first,
         "port-max": last,
@@ -78,14 +86,12 @@ def media_arguments(settings: Settings, index: int) -> tuple[str, ...]:
     return tuple(part for key, value in options.items() for part in (f"--{key}", str(value)))
 
 
-async def _media_answers(settings: Settings, index: int) -> bool:
-    """Return whether the engine accepts connections at its second socket, the last it opens."""
+async def media_answers(socket: Path) -> bool:
+    """Return whether a media engine accepts connections at its second socket, the last it opens."""
     from sip.media.child import SIDE_SUFFIX
 
     try:
-        _, writer = await asyncio.open_unix_connection(
-            f"{settings.media_socket(index)}{SIDE_SUFFIX}"
-        )
+        _, writer = await asyncio.open_unix_connection(f"{socket}{SIDE_SUFFIX}")
     except OSError:
         return False
     writer.close()
@@ -111,6 +117,51 @@ def valkey_child(settings: Settings) -> Child:
         structured=False,
         explain=partial(valkey.explain, settings),
     )
+
+
+def simulation_child(
+    settings: Settings, *, callers: int, trunk_port: int, visitors: Sequence[str]
+) -> Child:
+    """Return the demonstration's simulated people as a process to keep running.
+
+    `visitors` are the SIP users whose phones are not simulated.
+    """
+    from comms.supervisor import Child
+
+    options = {"callers": callers, "trunk-port": trunk_port, "visitors": ",".join(visitors)}
+    arguments = [part for key, value in options.items() for part in (f"--{key}", str(value))]
+    return Child(
+        "simulation",
+        (*_simphone(settings), *arguments),
+        stage=_PEOPLE,
+        # nothing waits for it: its phones register when they are ready
+        probe=_at_once,
+    )
+
+
+def story_command(settings: Settings) -> tuple[str, ...]:
+    """Return the command line that plays the demonstration's story once."""
+    return (*_simphone(settings), "--story")
+
+
+def _simphone(settings: Settings) -> tuple[str, ...]:
+    server = f"{settings.sip.host}:{settings.sip.udp_port}"
+    options = {"server": server, "api": settings.public_url, "domain": settings.general.domain}
+    arguments = [part for key, value in options.items() for part in (f"--{key}", value)]
+    return (sys.executable, "-m", "sip.simphone", *arguments)
+
+
+async def _at_once() -> bool:
+    return True
+
+
+def run_probe(
+    host: str, port: int, user: str, password: str, to: str | None, transport: str, **options: Any
+) -> int:
+    """Place a call and print what was found; return the exit code. See `sip.probe.run`."""
+    from sip.probe import run
+
+    return run(host, port, user, password, to, transport, **options)  # type: ignore[arg-type]
 
 
 def load_role(settings: Settings, role: str, name: str) -> Role:
@@ -172,7 +223,7 @@ def _run_media(settings: Settings, name: str) -> int:
         raise SettingsError(
             f"--name is {name}; allowed: media-1 to media-{settings.media.engines} (media.engines)"
         )
-    run_media(media_arguments(settings, int(number) - 1))
+    run_media(_media_arguments(settings, int(number) - 1))
     return 0
 
 

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from comms.errors import OperatorError
-
 if TYPE_CHECKING:
     from redis.asyncio import Redis
     from sqlalchemy.ext.asyncio import AsyncEngine
@@ -27,10 +25,6 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")
 
 #: seconds to wait for the live store, which may not run
 _PATIENCE = 2.0
-
-
-class StoreError(OperatorError):
-    """A store cannot be reached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,18 +76,14 @@ def with_stores(ctx: typer.Context, work: Callable[[Stores], Awaitable[T]]) -> T
 @asynccontextmanager
 async def _open(settings: Settings) -> AsyncIterator[Stores]:
     from redis.asyncio import Redis
-    from sqlalchemy.exc import DBAPIError
 
     from comms.bus.streams import Keys
+    from comms.database import prepare_database
     from comms.folders import prepare_folders
     from comms.store.engine import open_engine
-    from comms.store.migrate import SchemaTooNew, migrate
 
     prepare_folders(settings)
-    try:
-        await migrate(settings.sql_url)
-    except (DBAPIError, SchemaTooNew, OSError) as error:
-        raise StoreError(f"the database cannot be used: {first_line(error)} (sql.url)") from None
+    await prepare_database(settings)
     engine = open_engine(settings.sql_url, pool_size=settings.sql.pool_size)
     redis: Redis = Redis.from_url(
         settings.redis_url, socket_connect_timeout=_PATIENCE, socket_timeout=_PATIENCE
@@ -103,11 +93,6 @@ async def _open(settings: Settings) -> AsyncIterator[Stores]:
     finally:
         await redis.aclose()
         await engine.dispose()
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error's text, or its type where it has none."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def note(text: str) -> None:

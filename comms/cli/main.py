@@ -9,6 +9,9 @@ import typer
 from typer.core import TyperGroup
 
 from comms.cli import numbers, people, queues, run
+from comms.cli.check import check
+from comms.cli.demo import demo
+from comms.cli.probe import probe
 from comms.errors import OperatorError
 from comms.problems import CommsError
 
@@ -62,7 +65,10 @@ def root(
 
 
 app.command()(run.serve)
+app.command()(demo)
 app.command()(run.role)
+app.command()(check)
+app.command()(probe)
 app.add_typer(people.app, name="people")
 app.add_typer(queues.app, name="queues")
 app.add_typer(numbers.app, name="numbers")

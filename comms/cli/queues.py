@@ -10,13 +10,12 @@ import typer
 
 from comms.cli.context import (
     AsJson,
-    StoreError,
     Stores,
-    first_line,
     print_json,
     print_table,
     with_stores,
 )
+from comms.database import StoreError, first_line
 
 app = typer.Typer(no_args_is_help=True, help="Queues, who waits in them and who serves them.")
 

@@ -32,6 +32,8 @@ def role(
 ) -> None:
     """Run one role in the foreground, as containers do. It needs redis.url."""
     from comms.compose import ROLES, run_role
+    from comms.database import prepare_database
+    from comms.folders import prepare_folders
     from comms.settings import SettingsError
 
     settings = settings_of(ctx)
@@ -42,6 +44,8 @@ def role(
             "redis.url (COMMS_REDIS__URL) is empty; allowed for a single role: the address of the "
             "Redis or Valkey that all roles share, e.g. redis://valkey:6379"
         )
+    prepare_folders(settings)
+    asyncio.run(prepare_database(settings))
     raise typer.Exit(run_role(settings, role, name or f"{role}-1"))
 
 
@@ -57,6 +61,7 @@ def supervise(
         OperatorError: the system cannot start or go on.
     """
     from comms import logs
+    from comms.database import prepare_database
     from comms.folders import prepare_folders
     from comms.ports import require_listeners
     from comms.supervisor import Supervisor
@@ -66,6 +71,7 @@ def supervise(
     require_listeners(settings)
 
     async def run() -> None:
+        await prepare_database(settings)
         supervisor = Supervisor(
             system, run_dir=settings.run_dir, environment=logs.child_environment(settings)
         )
