@@ -31,7 +31,7 @@ $(VENV)/.run: $(VENV)/.made requirements/run.txt requirements/build.txt
 	@$(PIP) install --require-hashes -r requirements/build.txt -r requirements/run.txt
 	@touch $@
 
-$(VENV)/.package: $(VENV)/.run pyproject.toml hatch_build.py $(UI_SOURCES)
+$(VENV)/.package: $(VENV)/.run pyproject.toml $(wildcard hatch_build.py) $(UI_SOURCES)
 	@echo "Building the browser applications and installing comms ..."
 	@$(PIP) install --no-deps --no-build-isolation --editable .
 	@$(BIN)/python -m compileall -q $(SOURCES)
