@@ -408,9 +408,9 @@ class Calls:
         self._guarded(self._ua.cancel, do.leg, reason=reason)
 
     def _do_bye(self, _: CallMachine, do: model.Bye, now: float) -> None:
-        reason = (
-            None if do.cause == "completed" else f'Q.850;cause={_q850(do.cause)};text="{do.cause}"'
-        )
+        reason = None
+        if do.cause != "completed":
+            reason = f'Q.850;cause={_Q850.get(do.cause, 16)};text="{do.cause}"'
         self._guarded(self._ua.bye, do.leg, reason=reason)
 
     def _do_reinvite(self, _: CallMachine, do: model.Reinvite, now: float) -> None:
@@ -425,7 +425,8 @@ class Calls:
     def _do_open_media(self, machine: CallMachine, do: model.OpenMedia, now: float) -> None:
         call = machine.call
         # an engine that lost its sessions may still hold one of that name when it was only slow
-        session = call.id if call.media.generation == 0 else f"{call.id}.{call.media.generation}"
+        moving = call.media.local_a is not None
+        session = f"{call.id}.{call.media.generation + 1}" if moving else call.id
         call.media.session = session
         self._spawn(self._open(machine, session, do))
 

@@ -98,7 +98,7 @@ class Trunks:
             state.addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
     def incoming(self, address: str) -> Trunk | None:
-        """Return the trunk as which requests from an IP address are trusted, None if there is none."""
+        """Return the trunk as which an IP address is trusted, None if there is none."""
         ip = ipaddress.ip_address(address.partition("%")[0])
         for state in self._states.values():
             if address in state.addresses and state.trunk.kind == "register":

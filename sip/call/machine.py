@@ -160,10 +160,12 @@ class CallMachine(Waiting):
     def _media_ready(self, event: MediaReady) -> None:
         call = self.call
         media = call.media
+        moved = media.local_a is not None
         media.engine, media.local_a, media.local_b = event.engine, event.local_a, event.local_b
         call.timers.pop("reanchor", None)
         call.timers.pop("no-engine", None)
-        if media.generation > 0:
+        if moved:
+            media.generation += 1
             self._reanchored()
         elif call.phase == "originating":
             self._ring_own_phones()
@@ -172,7 +174,7 @@ class CallMachine(Waiting):
 
     def _media_failed(self, event: MediaFailed) -> None:
         call = self.call
-        if call.media.generation == 0:
+        if call.media.local_a is None:
             self._give_up(503, "media-lost")
         elif "no-engine" in call.timers:
             call.timers["reanchor"] = self._now + _REANCHOR_RETRY
@@ -395,7 +397,7 @@ class CallMachine(Waiting):
         best = records.best_status([other.status for other in self._rung()])
         if call.phase == "originating":
             self._end("callee", records.cause_of(best))
-        elif call.trunks_left and (best >= 500 or best == 408 or call.emergency):
+        elif call.trunks_left and (500 <= status < 600 or status == 408 or call.emergency):
             self._next_trunk(best, records.cause_of(best))
         else:
             self._give_up(best, records.cause_of(best))
@@ -525,7 +527,7 @@ class CallMachine(Waiting):
         call = self.call
         leg = call.legs.get(event.leg)
         side = self._side(event.leg)
-        if leg is None or side is None:
+        if leg is None or side is None or call.media.local_a is None:
             self._do(RejectOffer(event.leg, 488))
             return
         leg.generation = call.media.generation
@@ -595,9 +597,7 @@ class CallMachine(Waiting):
 
     def _engine_lost(self, _: EngineLost) -> None:
         call = self.call
-        media = call.media
-        media.generation += 1
-        media.engine = media.local_a = media.local_b = None
+        call.media.engine = None
         call.timers["no-engine"] = self._now + REANCHOR_SECONDS
         self._reopen()
 

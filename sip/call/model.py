@@ -59,7 +59,7 @@ class Media(msgspec.Struct, omit_defaults=True):
     """The call's session in a media engine."""
 
     session: str
-    #: counts the engines the session lived in; the phones must be told of each change
+    #: counts the engines the session moved to; the phones must be told of each move
     generation: int = 0
     engine: str | None = None
     local_a: tuple[str, int] | None = None

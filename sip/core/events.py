@@ -200,7 +200,10 @@ class LegReinvited(Event, frozen=True):
 
 
 class LegOfferAnswered(Event, frozen=True):
-    """An offer was answered: ours by the peer's 200, or the one we gave in a 200 by its ACK."""
+    """An offer was answered: ours by the peer's 200, or the one we gave in a 200 by its ACK.
+
+    It also comes unasked when a session refresh of the core brought another answer than before.
+    """
 
     leg: str
     sdp: bytes | None
@@ -213,6 +216,12 @@ class LegOfferFailed(Event, frozen=True):
 
     leg: str
     status: int
+
+
+class LegOfferCancelled(Event, frozen=True):
+    """The peer cancelled the re-INVITE of the last `LegReinvited`, or a BYE overtook it."""
+
+    leg: str
 
 
 class LegRequest(Event, frozen=True):
@@ -237,5 +246,5 @@ class LegEnded(Event, frozen=True):
 UaEvent = (
     Request | Answer | Failed | LegInvited | LegCancelled | LegConfirmed | LegPracked
     | LegProvisional | LegAnswered | LegFailed | LegReinvited | LegOfferAnswered | LegOfferFailed
-    | LegRequest | LegEnded
+    | LegOfferCancelled | LegRequest | LegEnded
 )  # fmt: skip

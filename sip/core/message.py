@@ -310,6 +310,15 @@ class Message:
         self._lines = [line for _, line in kept]
         self._touch()
 
+    def replace_top_via(self, via: Via) -> None:
+        """Replace the topmost Via value, keeping others that stand in the same field."""
+        at = self._keys.index("via")
+        value = _value(self._lines[at])
+        rest = split_commas(value)[1:] if "," in value else []
+        self._lines[at] = "Via: " + ", ".join([str(via), *rest])
+        self._raw = None
+        self._cache["via"] = via
+
     def _touch(self) -> None:
         self._raw = None
         if self._cache:
@@ -486,6 +495,18 @@ class Request(Message):
         if cached is None:
             self._cache["ruri"] = cached = parse_uri(self._uri)
         return cached
+
+    def copy(self) -> Request:
+        """A copy that can be changed by itself."""
+        other = Request.__new__(Request)
+        other._method = self._method
+        other._uri = self._uri
+        other._keys = list(self._keys)
+        other._lines = list(self._lines)
+        other._body = self._body
+        other._raw = self._raw
+        other._cache = {}
+        return other
 
     def __repr__(self) -> str:
         return f"<Request {self._method}>"

@@ -56,25 +56,49 @@ class UserAgent:
 
     # Out of dialog
 
-    def respond(self, txn: Txn, status: int, reason: str | None = None, *, now: float,
-                headers: Pairs = (), body: bytes = b"", content_type: str | None = None) -> None:
+    def respond(
+        self,
+        txn: Txn,
+        status: int,
+        reason: str | None = None,
+        *,
+        now: float,
+        headers: Pairs = (),
+        body: bytes = b"",
+        content_type: str | None = None,
+    ) -> None:
         """Answer a `Request` or `LegRequest`."""
 
-    def request(self, request: Request, flow: Flow, *, now: float,
-                credentials: tuple[str, str] | None = None) -> Txn:
+    def request(
+        self,
+        request: Request,
+        flow: Flow,
+        *,
+        now: float,
+        credentials: tuple[str, str] | None = None,
+    ) -> Txn:
         """Send a request out of dialog; `Answer` and `Failed` follow."""
 
     # An incoming leg
 
-    def provisional(self, leg: str, status: int, *, now: float, sdp: bytes | None = None,
-                    reliable: bool | None = None, headers: Pairs = ()) -> None:
+    def provisional(
+        self,
+        leg: str,
+        status: int,
+        *,
+        now: float,
+        sdp: bytes | None = None,
+        reliable: bool | None = None,
+        headers: Pairs = (),
+    ) -> None:
         """Send 101 to 199. `reliable` None: reliably when the peer requires it (RFC 3262)."""
 
     def accept(self, leg: str, sdp: bytes | None, *, now: float, headers: Pairs = ()) -> None:
         """Answer 200; `LegConfirmed` or `LegFailed` follows."""
 
-    def reject(self, leg: str, status: int, reason: str | None = None, *, now: float,
-               headers: Pairs = ()) -> None:
+    def reject(
+        self, leg: str, status: int, reason: str | None = None, *, now: float, headers: Pairs = ()
+    ) -> None:
         """Answer 300 to 699; the leg is gone."""
 
     # An outgoing leg
@@ -105,8 +129,16 @@ class UserAgent:
     def bye(self, leg: str, *, now: float, reason: str | None = None, headers: Pairs = ()) -> None:
         """End the leg; `LegEnded(by="local")` follows at once."""
 
-    def send(self, leg: str, method: str, *, now: float, headers: Pairs = (), body: bytes = b"",
-             content_type: str | None = None) -> Txn:
+    def send(
+        self,
+        leg: str,
+        method: str,
+        *,
+        now: float,
+        headers: Pairs = (),
+        body: bytes = b"",
+        content_type: str | None = None,
+    ) -> Txn:
         """Send another request in the dialog; `Answer` and `Failed` follow."""
 
     def set_flow(self, leg: str, flow: Flow) -> None:
@@ -117,6 +149,7 @@ class UserAgent:
     def snapshot(self, leg: str) -> LegState:
         """Everything needed to go on with the leg elsewhere."""
 
-    def restore(self, state: LegState, now: float, *,
-                credentials: tuple[str, str] | None = None) -> None:
+    def restore(
+        self, state: LegState, now: float, *, credentials: tuple[str, str] | None = None
+    ) -> None:
         """Go on with a leg another process had."""

@@ -26,11 +26,13 @@ import signal
 import socket
 import stat
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from sip.media.guard import Guard, Rule
+from sip.media.heartbeat import PERIOD, Heartbeat
 
 EXIT_FOLDER = 3
 EXIT_ADDRESS = 4
@@ -52,7 +54,7 @@ _PORTS_PER_SESSION = 4
 
 
 class CannotStart(Exception):
-    """What is wrong in one sentence, and the exit code that says it."""
+    """Why the engine cannot start or go on, in one sentence, and the exit code that says it."""
 
     def __init__(self, code: int, text: str) -> None:
         super().__init__(text)
@@ -123,7 +125,7 @@ def check_ports(address: str, low: int, high: int) -> int:
     """Return how many of the ports from `low` to `high` are in use by others.
 
     Raises:
-        CannotStart: the address is not this machine's, or no session would find its four ports.
+        CannotStart: the address is not this machine's, or hardly any port is free.
     """
     try:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
@@ -135,7 +137,7 @@ def check_ports(address: str, low: int, high: int) -> int:
         pair = [_is_free(address, port), _is_free(address, port + 1)]
         used += pair.count(False)
         free_pairs += all(pair)
-    if free_pairs * 2 < _PORTS_PER_SESSION:
+    if free_pairs * 2 < _LEAST_PORTS:
         raise CannotStart(
             EXIT_PORTS, f"the UDP ports {low} to {high} of {address} are in use by other programs"
         )
@@ -195,7 +197,10 @@ class _Client:
 class _Side:
     """The loop beside the engine: notices out, filters in, the end on a signal."""
 
-    def __init__(self, listener: socket.socket, notices: socket.socket, hello: bytes) -> None:
+    def __init__(
+        self, listener: socket.socket, notices: socket.socket, hello: bytes, heartbeat: Heartbeat
+    ) -> None:
+        self._heartbeat = heartbeat
         self._listener = listener
         self._notices = notices
         self._hello = hello
@@ -205,12 +210,21 @@ class _Side:
         self._clients: set[_Client] = set()
 
     def run(self, wake: socket.socket) -> None:
-        """Serve until a byte comes from `wake`."""
+        """Serve until a byte comes from `wake`.
+
+        Raises:
+            CannotStart: the engine does not relay any more.
+        """
         for source in (self._listener, self._notices, wake):
             source.setblocking(False)
             self._selector.register(source, selectors.EVENT_READ)
+        beat_at = time.monotonic()
         while True:
-            for key, mask in self._selector.select():
+            if time.monotonic() >= beat_at:
+                beat_at = time.monotonic() + PERIOD
+                if not self._heartbeat.beat():
+                    raise CannotStart(EXIT_ENGINE, "the engine relays no packets any more")
+            for key, mask in self._selector.select(max(0.0, beat_at - time.monotonic())):
                 if key.fileobj is wake:
                     return
                 if key.fileobj is self._listener:
@@ -272,13 +286,15 @@ class _Side:
         client.connection.close()
 
 
-def _end(path: Path) -> NoReturn:
-    """End at once: taking the engine apart would hold everything up for a second."""
+def _end(path: Path, name: str, error: CannotStart | None = None) -> NoReturn:
+    """End at once while the engine still lives: taking it apart would need a second."""
     for name in (path, Path(f"{path}{SIDE_SUFFIX}")):
         with contextlib.suppress(OSError):
             name.unlink()
+    if error is not None:
+        print(f"{name}: {error}", file=sys.stderr)
     sys.stderr.flush()
-    os._exit(0)
+    os._exit(0 if error is None else error.code)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -305,10 +321,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     except CannotStart as error:
         print(f"{args.name}: {error}", file=sys.stderr, flush=True)
         raise SystemExit(error.code) from None
-    _end(path)
 
 
-def _run(args: argparse.Namespace, path: Path, wake: socket.socket) -> None:
+def _run(args: argparse.Namespace, path: Path, wake: socket.socket) -> NoReturn:
     # Imported late: a wrong setting is told without loading the engine.
     from rtp.io import rtpproxy
 
@@ -340,7 +355,14 @@ def _run(args: argparse.Namespace, path: Path, wake: socket.socket) -> None:
         f"hello {args.name} {engine.rtpp_nsock_spec} {args.address} "
         f"{args.port_min} {args.port_max} {os.getpid()}\n"
     )
-    _Side(listener, engine.rtpp_nsock, hello.encode()).run(wake)
+    try:
+        heartbeat = Heartbeat(path, args.address)
+        _Side(listener, engine.rtpp_nsock, hello.encode(), heartbeat).run(wake)
+    except (OSError, ValueError) as error:
+        _end(path, args.name, CannotStart(EXIT_ENGINE, f"the engine refused a session: {error}"))
+    except CannotStart as error:
+        _end(path, args.name, error)
+    _end(path, args.name)
 
 
 if __name__ == "__main__":
