@@ -24,6 +24,7 @@ from comms.bus.streams import Codec, Keys
 from comms.directory import Device, Directory, Trunk
 from sip.call import dialplan, model
 from sip.call.machine import CallMachine
+from sip.call.session import describe_or_none, remote
 from sip.core import events as ua_events
 from sip.core.dialog import LegState
 from sip.core.errors import StateError
@@ -31,7 +32,7 @@ from sip.core.timers import Timer, TimerWheel
 from sip.core.ua import UserAgent
 from sip.identity import caller_of, identity_headers
 from sip.location import Location
-from sip.media.engine import DtmfEvent, EngineEvent, MediaError, Quality
+from sip.media.engine import DtmfEvent, EngineEvent, Local, MediaError, Quality
 from sip.media.pool import EnginePool
 from sip.media.prompts import PromptStore
 from sip.state import Committer
@@ -442,7 +443,7 @@ class Calls:
             return
         if call.phase == "ended" or call.media.session != session:
             await self._quiet(engine.delete(session))
-            self._pool.release(session)
+            self._pool.forget(session)
             return
         ready = model.MediaReady(
             engine.name, (local_a.host, local_a.port), (local_b.host, local_b.port)
@@ -452,20 +453,20 @@ class Calls:
 
     def _do_set_remote(self, machine: CallMachine, do: model.SetRemote, now: float) -> None:
         session = machine.call.media.session
-        engine = self._pool.engine_of(session)
+        engine = self._pool.where(session)
         if engine is not None:
             self._spawn(self._quiet(engine.set_remote(session, do.side, do.remote)))
 
     def _do_play(self, machine: CallMachine, do: model.Play, now: float) -> None:
         session = machine.call.media.session
-        engine = self._pool.engine_of(session)
+        engine = self._pool.where(session)
         if engine is not None:
             path = self._prompts.path(do.prompt, do.language)
             self._spawn(self._quiet(engine.play(session, do.side, path, do.times)))
 
     def _do_stop(self, machine: CallMachine, do: model.StopPlaying, now: float) -> None:
         session = machine.call.media.session
-        engine = self._pool.engine_of(session)
+        engine = self._pool.where(session)
         if engine is not None:
             self._spawn(self._quiet(engine.stop(session, do.side)))
 
@@ -519,14 +520,14 @@ class Calls:
 
     async def _finish(self, call: model.Call, record: CallRecord) -> None:
         """Close the media, then write the record and forget the call in one commit."""
-        engine = self._pool.engine_of(call.media.session)
+        engine = self._pool.where(call.media.session)
         quality: Quality | None = None
         if engine is not None:
             try:
                 quality = await engine.delete(call.media.session)
             except MediaError:
                 quality = None
-            self._pool.release(call.media.session)
+            self._pool.forget(call.media.session)
         record = _with_quality(record, call, quality)
         self._committer.put(self._keys.calls(self.worker), call.id, None)
         self._committer.write("XADD", self._keys.records, "*", "m", _records.encode(record))
@@ -571,12 +572,30 @@ class Calls:
             self._handle(machine, model.TakenOver())
             if machine.call.phase == "ended" or media.engine is None:
                 continue
-            if not self._pool.adopt(media.session, media.engine):
+            if not self._adopt(machine.call):
                 self._handle(machine, model.EngineLost())
         self.stats.taken_over += len(restored)
         self.tell(acd.OwnerRestarted(self.worker, tuple(works)))
         if restored:
             _log.info("calls-taken-over", calls=len(restored))
+
+    def _adopt(self, call: model.Call) -> bool:
+        """Go on with the engine session of a stored call; returns whether its engine has it."""
+        media = call.media
+        if media.engine is None or media.local_a is None or media.local_b is None:
+            return False
+        remotes = []
+        for leg in (call.legs.get(call.a), call.legs.get(call.b or "")):
+            described = describe_or_none(leg.sdp) if leg is not None else None
+            strict = leg is None or leg.strict
+            remotes.append(remote(described, strict) if described is not None else None)
+        try:
+            self._pool.adopt(
+                media.session, media.engine, Local(*media.local_a), Local(*media.local_b), *remotes
+            )
+        except MediaError:
+            return False
+        return True
 
     async def drain(self) -> None:
         """Wait for what is under way."""

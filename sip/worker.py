@@ -55,6 +55,8 @@ _log = structlog.get_logger(__name__)
 #: messages handled before sockets and timers get their turn
 _SLICE_SECONDS = 0.01
 _METRICS_SECONDS = 5.0
+#: how long a start waits for engines that do not answer yet
+_ENGINE_SECONDS = 3.0
 _STREAM_BLOCK_MS = 5000
 _STREAM_COUNT = 500
 _REDIS_ERRORS = (redis.exceptions.RedisError, OSError)
@@ -131,17 +133,16 @@ class Worker:
         await self.trunks.resolve()
         prompts = PromptStore(settings.prompts_dir)
         self.pool = EnginePool(
-            [
+            (
                 RtpIoEngine(
                     settings.media_socket(index),
                     f"media-{index + 1}",
                     on_event=lambda event: self.calls.engine_event(event),
-                    on_lost=lambda engine: self.calls.engine_lost(engine.name),
                 )
                 for index in range(settings.media.engines)
-            ]
+            ),
+            on_lost=lambda engine, _: self.calls.engine_lost(engine),
         )
-        await self.pool.start()
         self.calls = Calls(
             worker=self.name,
             keys=self.keys,
@@ -157,6 +158,7 @@ class Worker:
             clock=self.now,
             pump=self._pump,
         )
+        await asyncio.gather(*(engine.start(_ENGINE_SECONDS) for engine in self.pool.engines))
         self._acd_cursor = await self._cursor()
         await self.location.load(self.client, self.now())
         await self._bind()

@@ -155,6 +155,11 @@ class RtpIoEngine:
             raise EngineLost("engine-lost", f"no engine answers at {path}") from None
         return engine
 
+    async def start(self, timeout: float) -> None:
+        """Connect, waiting up to `timeout` seconds; after that go on trying in the background."""
+        self._reconnect = asyncio.get_running_loop().create_task(self._come_back())
+        await asyncio.wait([self._reconnect], timeout=timeout)
+
     @property
     def alive(self) -> bool:
         """Whether the control connection stands."""
