@@ -222,15 +222,17 @@ class CallLeg(Base):
 
 
 class WrapUp(Base):
-    """The length of a wrap-up whose call record has not been written yet.
+    """The length of one wrap-up.
 
-    The queue role tells it by the work's id when it ends, telephony tells the record when the
-    call ends; either may come first.
+    The queue role tells it when it ends, telephony tells the record when the call ends; either may
+    come first. A call that went through several queues is several pieces of work.
     """
 
-    __tablename__ = "pending_wrap_ups"
+    __tablename__ = "wrap_ups"
 
-    call: Mapped[str] = mapped_column("call_id", String(128), primary_key=True)
+    work: Mapped[str] = mapped_column("work_id", String(140), primary_key=True)
+    agent: Mapped[str] = mapped_column(String(64), primary_key=True)
+    call: Mapped[str] = mapped_column("call_id", String(128), index=True)
     seconds: Mapped[float]
     at: Mapped[float] = mapped_column(index=True)
 

@@ -85,13 +85,16 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("number", name=op.f("pk_numbers")),
     )
     op.create_table(
-        "pending_wrap_ups",
+        "wrap_ups",
+        sa.Column("work_id", sa.String(length=140), nullable=False),
+        sa.Column("agent", sa.String(length=64), nullable=False),
         sa.Column("call_id", sa.String(length=128), nullable=False),
         sa.Column("seconds", sa.Double(), nullable=False),
         sa.Column("at", sa.Double(), nullable=False),
-        sa.PrimaryKeyConstraint("call_id", name=op.f("pk_pending_wrap_ups")),
+        sa.PrimaryKeyConstraint("work_id", "agent", name=op.f("pk_wrap_ups")),
     )
-    op.create_index("ix_pending_wrap_ups_at", "pending_wrap_ups", ["at"], unique=False)
+    op.create_index(op.f("ix_wrap_ups_call_id"), "wrap_ups", ["call_id"], unique=False)
+    op.create_index(op.f("ix_wrap_ups_at"), "wrap_ups", ["at"], unique=False)
 
     op.create_table(
         "people",
@@ -240,7 +243,7 @@ def downgrade() -> None:
     op.drop_table("trunks")
     op.drop_table("queues")
     op.drop_table("people")
-    op.drop_table("pending_wrap_ups")
+    op.drop_table("wrap_ups")
     op.drop_table("numbers")
     op.drop_table("house_settings")
     op.drop_table("call_records")
