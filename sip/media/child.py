@@ -49,8 +49,8 @@ _PR_SET_PDEATHSIG = 1
 #: a client that does not read its notices is cut off beyond this many bytes
 _MAX_UNSENT = 1 << 20
 _MAX_LINE = 1 << 16
-#: RTP and RTCP of both sides
-_PORTS_PER_SESSION = 4
+#: RTP and RTCP of both sides, for the heartbeat and one call
+_LEAST_PORTS = 8
 
 
 class CannotStart(Exception):
@@ -288,9 +288,9 @@ class _Side:
 
 def _end(path: Path, name: str, error: CannotStart | None = None) -> NoReturn:
     """End at once while the engine still lives: taking it apart would need a second."""
-    for name in (path, Path(f"{path}{SIDE_SUFFIX}")):
+    for made in (path, Path(f"{path}{SIDE_SUFFIX}")):
         with contextlib.suppress(OSError):
-            name.unlink()
+            made.unlink()
     if error is not None:
         print(f"{name}: {error}", file=sys.stderr)
     sys.stderr.flush()
