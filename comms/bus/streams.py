@@ -30,6 +30,8 @@ class Keys:
         self.acd_works = p + "acd:view:works"
         self.acd_agents = p + "acd:view:agents"
         self.acd_queues = p + "acd:view:queues"
+        #: journal entries that the engine failed at and every replay passes over (a set)
+        self.acd_set_aside = p + "acd:set-aside"
         self.sip_commands = p + "sip:commands"
         self.sip_events = p + "sip:events"
         self.sip_calls_view = p + "sip:view:calls"

@@ -128,6 +128,10 @@ class Engine(Floor):
             return 0
         return self._index.position(found)
 
+    def works(self) -> int:
+        """Return how many pieces of work there are: waiting, ringing and assigned."""
+        return len(self._state.works)
+
     def snapshot(self) -> bytes:
         """Return everything that `restore` needs to go on in another process."""
         return _ENCODER.encode(self._state)
