@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-
-from tests.support.sipp import SippError, sipp
+from support.sipp import SippError, sipp
 
 pytestmark = pytest.mark.e2e
 CALLER = {"caller": "+4922155501"}
