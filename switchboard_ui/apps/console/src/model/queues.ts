@@ -41,7 +41,7 @@ export function titleOf(queue: { name: string; title: LiveQueue["title"] }, loca
   return queue.title[locale] ?? queue.title["de"] ?? Object.values(queue.title)[0] ?? queue.name;
 }
 
-/** Queues one may see: own ones first, then by title. */
+/** Queues one may see: own ones first, open ones before closed ones, then by title. */
 export function queueRows(data: LiveData, locale: string): QueueRow[] {
   const rows = [...data.queues.values()].map((queue) => {
     const agents = agentsOf(data, queue.name);
@@ -62,7 +62,10 @@ export function queueRows(data: LiveData, locale: string): QueueRow[] {
     };
   });
   return rows.sort(
-    (a, b) => Number(b.member) - Number(a.member) || a.title.localeCompare(b.title, locale),
+    (a, b) =>
+      Number(b.member) - Number(a.member) ||
+      Number(b.open) - Number(a.open) ||
+      a.title.localeCompare(b.title, locale),
   );
 }
 

@@ -89,11 +89,13 @@ export const de = {
     name: "Warteschlange",
     waiting: "Wartend",
     longest: "Längste Wartezeit",
+    longestShort: "Längste",
     free: "Frei",
     freeOf: (free: number, present: number) => `${free} von ${present}`,
     freeLong: (free: number, present: number) =>
       `${free} frei von ${present} angemeldeten`,
     level: "Servicegrad heute",
+    levelShort: "Servicegrad",
     levelLong: (inTime: number, answered: number, seconds: string) =>
       `${inTime} von ${answered} angenommenen Anrufen binnen ${seconds}`,
     within: (seconds: string) => `in ${seconds}`,

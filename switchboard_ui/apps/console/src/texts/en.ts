@@ -85,10 +85,12 @@ export const en: Texts = {
     name: "Queue",
     waiting: "Waiting",
     longest: "Longest wait",
+    longestShort: "Longest",
     free: "Free",
     freeOf: (free, present) => `${free} of ${present}`,
     freeLong: (free, present) => `${free} free of ${present} signed in`,
     level: "Service level today",
+    levelShort: "Service level",
     levelLong: (inTime, answered, seconds) =>
       `${inTime} of ${answered} answered calls within ${seconds}`,
     within: (seconds) => `in ${seconds}`,

@@ -11,7 +11,10 @@ export function CallPanel({ data }: { data: LiveData }) {
   const texts = useTexts();
   const calls = myCalls(data);
   return (
-    <section className="panel" aria-labelledby="call-title">
+    <section
+      className={calls.length === 0 ? "panel panel-idle" : "panel"}
+      aria-labelledby="call-title"
+    >
       <h2 className="panel-title" id="call-title">
         {texts.call.title}
       </h2>
@@ -37,18 +40,16 @@ function OwnCall({ call, data }: { call: LiveCall; data: LiveData }) {
   return (
     <li className={`call call-${call.state}`}>
       <Icon name={call.state === "ringing" ? "offered" : "busy"} />
-      <div className="call-who">
-        <p className="call-name">{name ?? shown ?? texts.call.unknown}</p>
-        <p className="call-detail">
-          {[
-            texts.call.states[call.state],
-            name === null ? null : shown,
-            queue && texts.call.queue(titleOf(queue, formats.locale)),
-          ]
-            .filter(Boolean)
-            .join(" · ")}
-        </p>
-      </div>
+      <p className="call-name">{name ?? shown ?? texts.call.unknown}</p>
+      <p className="call-detail">
+        {[
+          texts.call.states[call.state],
+          name === null ? null : shown,
+          queue && texts.call.queue(titleOf(queue, formats.locale)),
+        ]
+          .filter(Boolean)
+          .join(" · ")}
+      </p>
       <p className="call-time">
         <Elapsed since={Date.parse(call.since)} />
       </p>

@@ -132,11 +132,13 @@ function Calls({ data, state }: { data: LiveData | null; state: HistoryState }) 
           <tr>
             <th scope="col">{texts.history.when}</th>
             <th scope="col">{texts.history.who}</th>
-            <th scope="col">{texts.history.result}</th>
-            <th scope="col" className="numeric">
+            <th scope="col" className="history-result">
+              <span className="history-cause-text">{texts.history.result}</span>
+            </th>
+            <th scope="col" className="numeric history-waited">
               {texts.history.waited}
             </th>
-            <th scope="col" className="numeric">
+            <th scope="col" className="numeric history-talked">
               {texts.history.talked}
             </th>
             <th scope="col" className="actions">
@@ -198,6 +200,7 @@ function CallLine({ call, data }: { call: CallItem; data: LiveData | null }) {
     queue && titleOf(queue, formats.locale),
     call.agent && call.agent.id !== me ? texts.history.takenBy(call.agent.name) : null,
   ].filter(Boolean);
+  const talked = call.talking === null ? null : formats.clock(call.talking);
   return (
     <tr>
       <td className="history-when">
@@ -210,6 +213,11 @@ function CallLine({ call, data }: { call: CallItem; data: LiveData | null }) {
       <th scope="row" className="history-who">
         <span className="history-name">{shownWho}</span>
         {details.length > 0 && <span className="history-detail">{details.join(" · ")}</span>}
+        {talked !== null && (
+          <span className="history-detail history-narrow" aria-hidden="true">
+            {texts.history.talked} {talked}
+          </span>
+        )}
       </th>
       <td className={wasAnswered(call) ? "history-result" : "history-result history-missed"}>
         <span className="history-cause">
@@ -221,7 +229,7 @@ function CallLine({ call, data }: { call: CallItem; data: LiveData | null }) {
         {call.waiting === null ? "–" : formats.clock(call.waiting)}
       </td>
       <td className="numeric history-talked">
-        {call.talking === null ? "–" : formats.clock(call.talking)}
+        {talked ?? "–"}
       </td>
       <td className="actions">
         {number !== null && (

@@ -71,7 +71,7 @@ function QueueLine({ row }: { row: QueueRow }) {
           {formats.number(row.waiting)}
         </span>
       </Figure>
-      <Figure label={texts.queues.longest}>
+      <Figure label={texts.queues.longestShort}>
         {row.longestSince === null ? (
           <span className="figure-none">–</span>
         ) : (
@@ -87,7 +87,7 @@ function QueueLine({ row }: { row: QueueRow }) {
         </span>
         <VisuallyHidden>{texts.queues.freeLong(row.free, row.present)}</VisuallyHidden>
       </Figure>
-      <Figure label={texts.queues.level} className="queue-level">
+      <Figure label={texts.queues.levelShort} className="queue-level">
         <ServiceLevel row={row} />
       </Figure>
       <Figure label={texts.queues.answered}>{formats.number(row.answered)}</Figure>
