@@ -70,7 +70,7 @@ def _syllable(chance: np.random.Generator, length: int, pitch: float) -> Sound:
         # two resonances make a vowel; the slope of the voice does the rest
         gain = 1 / (1 + ((hz - first) / 120) ** 2) + 0.5 / (1 + ((hz - second) / 180) ** 2)
         sound += (gain + 0.02) * np.sin(harmonic * phase)
-    envelope = np.sin(np.pi * np.arange(length) / max(1, length - 1)) ** 0.6
+    envelope = np.hanning(length) ** 0.3
     syllable: Sound = sound * envelope
     return syllable
 
