@@ -3,7 +3,7 @@
 Pure: messages and `now` go in; datagrams, events and one timer come out.
 
     agent = UserAgent(UaConfig(...), token)
-    agent.receive(message, flow, now)          # or receive_data(datagram, flow, now)
+    agent.receive_data(datagram, flow, now)    # or receive(message, flow, now)
     for event in agent.events(): ...
     for flow, data in agent.datagrams(): ...
     agent.next_timer()                         # call handle_timers(now) then
@@ -11,48 +11,118 @@ Pure: messages and `now` go in; datagrams, events and one timer come out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
-from sip.core.dialog import LegState
-from sip.core.events import Headers, OutgoingInvite, Txn, UaConfig, UaEvent
+from sip.core.body import sdp_of
+from sip.core.dialog import Dialog
+from sip.core.errors import ParseError, StateError
+from sip.core.events import (
+    Answer,
+    Failed,
+    LegEnded,
+    LegOfferFailed,
+    LegReinvited,
+    Txn,
+    UaConfig,
+    UaEvent,
+)
+from sip.core.events import (
+    Request as RequestEvent,
+)
 from sip.core.flow import Flow
-from sip.core.message import Request, Response
+from sip.core.leg import Leg, LegState, Use
+from sip.core.message import (
+    METHODS,
+    Request,
+    Response,
+    error_response,
+    parse_message,
+    response_for,
+)
+from sip.core.transaction import (
+    AckReceived,
+    CancelReceived,
+    Key,
+    RequestReceived,
+    ResponseReceived,
+    StraySuccess,
+    TransactionEnded,
+    TransactionTimedOut,
+    TransportFailed,
+)
+from sip.core.ua_base import Pairs
+from sip.core.ua_session import Established
+from sip.core.uri import OtherUri
 
-Pairs = Iterable[tuple[str, str]]
 
-
-class UserAgent:
+class UserAgent(Established):
     """One user agent with any number of legs.
 
-    `token` gives unguessable strings of letters and digits, at least 64 bits each. Methods that
-    name a leg or transaction that does not exist, or that is in the wrong state, raise
-    StateError; a caller must expect that for races (the peer hung up a moment ago).
+    `token` gives unguessable strings of letters and digits, of at least 64 bits each. Methods
+    that name a leg or transaction that does not exist, or that is in a state that does not allow
+    the call, raise StateError; callers must expect that, as the peer may have hung up a moment
+    ago. Methods that come later than the peer's last event never raise anything else.
     """
 
-    def __init__(self, config: UaConfig, token: Callable[[], str]) -> None: ...
+    def __init__(self, config: UaConfig, token: Callable[[], str]) -> None:
+        super().__init__(config, token)
+
+    def __contains__(self, leg: str) -> bool:
+        """Whether a leg of that name exists."""
+        return leg in self._legs
+
+    @property
+    def legs(self) -> list[str]:
+        """The names of all legs."""
+        return list(self._legs)
 
     # In and out
 
-    def receive_data(self, data: bytes, flow: Flow, now: float) -> None:
+    def receive_data(self, data: bytes, flow: Flow, now: float, *, stream: bool = False) -> None:
         """Take one datagram or one message of a stream; answers what cannot be parsed."""
+        try:
+            message = parse_message(data, stream=stream)
+        except ParseError as error:
+            self.stats["malformed"] += 1
+            request = error.message
+            answer = error_response(error)
+            if answer is not None and isinstance(request, Request):
+                self.layer.respond_stateless(request, answer, flow)
+            return
+        self.receive(message, flow, now)
 
     def receive(self, message: Request | Response, flow: Flow, now: float) -> None:
         """Take a parsed message."""
+        self.layer.receive(message, flow, now)
+        self._work(now)
 
     def flow_failed(self, flow: Flow, now: float) -> None:
-        """The transport could not send on this flow, or its connection closed."""
+        """The transport could not send on this flow, or its connection closed.
+
+        Our unanswered requests on it fail. Established legs stay: the peer may come back on
+        another connection (`set_flow`), and the session timer ends them otherwise.
+        """
+        self.layer.flow_failed(flow, now)
+        self._work(now)
 
     def next_timer(self) -> float | None:
-        """When `handle_timers` must be called at the latest."""
+        """When `handle_timers` must be called at the latest, None: not needed."""
+        return self.timers.next()
 
     def handle_timers(self, now: float) -> None:
         """Do what is due."""
+        for call, subject, detail in self.timers.pop_due(now):
+            call(subject, detail, now)
+        self._work(now)
 
     def datagrams(self) -> list[tuple[Flow, bytes]]:
         """Take what is to be sent, in order."""
+        return self.layer.datagrams()
 
     def events(self) -> list[UaEvent]:
         """Take what happened, in order."""
+        events, self._events = self._events, []
+        return events
 
     # Out of dialog
 
@@ -67,7 +137,20 @@ class UserAgent:
         body: bytes = b"",
         content_type: str | None = None,
     ) -> None:
-        """Answer a `Request` or `LegRequest`."""
+        """Answer a `Request` or `LegRequest`. StateError when it has a final answer already."""
+        request = self.layer.request_of(txn)
+        if request is None:
+            raise StateError("sip.txn.gone", "no such transaction, or answered already")
+        response = response_for(
+            request,
+            status,
+            reason,
+            to_tag=self._token() if request.to_tag is None else None,
+            headers=headers,
+            body=body,
+            content_type=content_type,
+        )
+        self.layer.respond(txn, response, now)
 
     def request(
         self,
@@ -77,79 +160,283 @@ class UserAgent:
         now: float,
         credentials: tuple[str, str] | None = None,
     ) -> Txn:
-        """Send a request out of dialog; `Answer` and `Failed` follow."""
+        """Send a request out of dialog; `Answer` and `Failed` follow.
 
-    # An incoming leg
-
-    def provisional(
-        self,
-        leg: str,
-        status: int,
-        *,
-        now: float,
-        sdp: bytes | None = None,
-        reliable: bool | None = None,
-        headers: Pairs = (),
-    ) -> None:
-        """Send 101 to 199. `reliable` None: reliably when the peer requires it (RFC 3262)."""
-
-    def accept(self, leg: str, sdp: bytes | None, *, now: float, headers: Pairs = ()) -> None:
-        """Answer 200; `LegConfirmed` or `LegFailed` follows."""
-
-    def reject(
-        self, leg: str, status: int, reason: str | None = None, *, now: float, headers: Pairs = ()
-    ) -> None:
-        """Answer 300 to 699; the leg is gone."""
-
-    # An outgoing leg
-
-    def invite(self, leg: str, order: OutgoingInvite, *, now: float) -> None:
-        """Send an INVITE; `LegProvisional`, `LegAnswered` or `LegFailed` follow."""
-
-    def ack(self, leg: str, *, now: float, sdp: bytes | None = None) -> None:
-        """Acknowledge a 200 that carried the peer's offer, with our answer."""
-
-    def cancel(self, leg: str, *, now: float, reason: str | None = None) -> None:
-        """Give the INVITE up; `LegFailed` follows, with 487 even if a 200 crossed it."""
-
-    # An established leg
-
-    def reinvite(self, leg: str, sdp: bytes | None, *, now: float) -> None:
-        """Change the session; `LegOfferAnswered` or `LegOfferFailed` follows. Glare is retried."""
-
-    def update(self, leg: str, sdp: bytes | None, *, now: float) -> None:
-        """The same by UPDATE (RFC 3311)."""
-
-    def accept_offer(self, leg: str, sdp: bytes | None, *, now: float) -> None:
-        """Answer `LegReinvited` with 200."""
-
-    def reject_offer(self, leg: str, status: int, *, now: float) -> None:
-        """Refuse `LegReinvited`; the session goes on as it was."""
-
-    def bye(self, leg: str, *, now: float, reason: str | None = None, headers: Pairs = ()) -> None:
-        """End the leg; `LegEnded(by="local")` follows at once."""
-
-    def send(
-        self,
-        leg: str,
-        method: str,
-        *,
-        now: float,
-        headers: Pairs = (),
-        body: bytes = b"",
-        content_type: str | None = None,
-    ) -> Txn:
-        """Send another request in the dialog; `Answer` and `Failed` follow."""
+        The core adds Via. With `credentials` (user, password) a 401 or 407 is answered by the
+        core; the name of the transaction stays the same.
+        """
+        use = Use("request", request, flow, credentials=credentials)
+        use.public = self._send_request(use, now)
+        return use.public
 
     def set_flow(self, leg: str, flow: Flow) -> None:
         """Where the peer is reached from now on (it registered anew, another connection)."""
+        subject = self._legs.get(leg)
+        if subject is None:
+            raise StateError("sip.leg.gone", "no such leg")
+        self._move(subject, flow)
+        if subject.hosts is not None:
+            subject.hosts |= {flow.remote[0]}
+
+    def trust_hosts(self, leg: str, hosts: tuple[str, ...] | None) -> None:
+        """Set which hosts may send requests in the leg's dialog; None: any."""
+        subject = self._legs.get(leg)
+        if subject is None:
+            raise StateError("sip.leg.gone", "no such leg")
+        subject.hosts = None if hosts is None else frozenset(hosts)
+
+    @staticmethod
+    def _move(leg: Leg, flow: Flow) -> None:
+        leg.flow = flow
+        if leg.dialog is not None:
+            leg.dialog.flow = flow
+        for dialog in leg.early.values():
+            dialog.flow = flow
 
     # To another process
 
     def snapshot(self, leg: str) -> LegState:
-        """Everything needed to go on with the leg elsewhere."""
+        """Everything needed to go on with the leg elsewhere. StateError when it is gone."""
+        subject = self._legs.get(leg)
+        if subject is None:
+            raise StateError("sip.leg.gone", "no such leg")
+        return subject.state()
 
     def restore(
         self, state: LegState, now: float, *, credentials: tuple[str, str] | None = None
     ) -> None:
-        """Go on with a leg another process had."""
+        """Go on with a leg another process had.
+
+        A re-INVITE of ours that was under way is forgotten (its 200 is acknowledged all the
+        same); an unanswered one of the peer is told again by `LegReinvited`. Raises StateError
+        when the leg exists here or the state cannot be read.
+        """
+        if state.leg in self._legs:
+            raise StateError("sip.leg.exists", "a leg of that name exists")
+        leg = Leg(
+            id=state.leg,
+            role=state.role,
+            phase=state.phase,
+            call_id=state.call_id,
+            local_tag=state.local_tag,
+            flow=state.flow,
+            contact=state.contact,
+            hosts=None if state.hosts is None else frozenset(state.hosts),
+            dialog=state.dialog,
+            early=dict(state.early),
+            proceeding=state.proceeding,
+            offer_sent=state.offer_sent,
+            cancelled=state.cancelled,
+            credentials=credentials,
+            local_sdp=state.local_sdp,
+            remote_sdp=state.remote_sdp,
+            session=state.session,
+            peer_updates=state.peer_updates,
+            answer=state.answer,
+            reply_flow=state.reply_flow,
+        )
+        try:
+            if state.invite is not None and state.invite_key is not None:
+                self._restore_invite(leg, state.invite, tuple(state.invite_key), now)
+            if state.remote_request is not None and state.remote_key is not None:
+                self._restore_reinvite(leg, state.remote_request, tuple(state.remote_key))
+        except ParseError as error:
+            raise StateError("sip.leg.unreadable", "the stored INVITE cannot be read") from error
+        if leg.phase == "unacknowledged":
+            # The 200 whose ACK was due is repeated by the peer, and acknowledged then.
+            leg.phase = "established"
+        self._legs[leg.id] = leg
+        self._by_tag[leg.local_tag] = leg
+        if leg.answer is not None:
+            leg.answer_timer = self.timers.start(now, (self._repeat_answer, leg, leg.answer))
+        self._start_session_timer(leg)
+
+    def _restore_invite(self, leg: Leg, data: bytes, key: Key, now: float) -> None:
+        request = parse_message(data)
+        assert isinstance(request, Request)
+        leg.invite, leg.invite_key = request, key
+        if leg.role == "uas":
+            self.layer.restore_server(key, request, leg.flow)
+            self._by_invite[key] = leg
+        else:
+            self.layer.restore_client(request, leg.flow, now, waiting=not leg.proceeding)
+            use = Use("invite", request, leg.flow, leg=leg, credentials=leg.credentials)
+            self._uses[key] = use
+            if leg.cancelled:
+                self.layer.cancel(key, now)
+
+    def _restore_reinvite(self, leg: Leg, data: bytes, key: Key) -> None:
+        request = parse_message(data)
+        assert isinstance(request, Request)
+        leg.remote_request, leg.remote_key = request, key
+        flow = leg.reply_flow or leg.flow
+        self.layer.restore_server(key, request, flow)
+        if request.method == "INVITE":
+            self._by_invite[key] = leg
+        self._events.append(LegReinvited(leg.id, sdp_of(request), key, request))
+
+    # The transaction layer's events
+
+    def _work(self, now: float) -> None:
+        for event in self.layer.events():
+            if isinstance(event, RequestReceived):
+                try:
+                    self._request_received(event, now)
+                except ParseError as error:
+                    self.stats["malformed"] += 1
+                    if self.layer.request_of(event.key) is not None:
+                        self._answer(event.key, event.request, error.status, now)
+            elif isinstance(event, ResponseReceived):
+                use = self._uses.get(event.key)
+                if use is not None:
+                    self._response_received(use, event, now)
+            elif isinstance(event, AckReceived):
+                self._ack_received(event, now)
+            elif isinstance(event, CancelReceived):
+                self._cancelled(event.key, event.request, now)
+            elif isinstance(event, TransactionTimedOut):
+                self._gave_up(event.key, 408, now)
+            elif isinstance(event, TransportFailed):
+                self._gave_up(event.key, 503, now)
+            elif isinstance(event, TransactionEnded):
+                self._uses.pop(event.key, None)
+            elif isinstance(event, StraySuccess):
+                try:
+                    self._late_success(event.response, now)
+                except ParseError:
+                    self.stats["malformed"] += 1
+
+    def _request_received(self, event: RequestReceived, now: float) -> None:
+        key, request, flow = event.key, event.request, event.flow
+        method = request.method
+        if method not in self.config.allow:
+            # RFC 3261 §8.2.1
+            status = 405 if method in METHODS else 501
+            self._answer(key, request, status, now, headers=[("Allow", self._allow)])
+            return
+        if request.has("Require"):
+            # RFC 3261 §8.2.2.3
+            unknown = request.options("Require") - self._supported_set
+            if unknown:
+                headers = [("Unsupported", ", ".join(sorted(unknown)))]
+                self._answer(key, request, 420, now, headers=headers)
+                return
+        to_tag = request.to_tag
+        if to_tag is not None and method != "REGISTER":
+            self._in_dialog(to_tag, key, request, flow, now)
+            return
+        if not request.uri.startswith(("sip:", "sips:")):
+            uri = request.ruri
+            if isinstance(uri, OtherUri) and uri.scheme != "urn":
+                self._answer(key, request, 416, now)
+                return
+        if method == "INVITE":
+            _ = request.ruri
+            self._invited(key, request, flow, now)
+        elif method in ("BYE", "PRACK", "UPDATE"):
+            self._answer(key, request, 481, now)
+        else:
+            self._events.append(RequestEvent(key, request, flow))
+
+    def _dialog_of(self, tag: str, request: Request, flow: Flow) -> tuple[Leg, Dialog] | None:
+        """The leg and dialog a request belongs to, if it may: tags, Call-ID and source fit."""
+        leg = self._by_tag.get(tag)
+        if leg is None:
+            return None
+        remote = request.from_tag or ""
+        dialog = leg.dialog
+        if dialog is None or (leg.role == "uac" and leg.phase == "inviting"):
+            dialog = leg.early.get(remote)
+        if (
+            dialog is None
+            or dialog.remote_tag != remote
+            or dialog.call_id != request.call_id
+            or (leg.hosts is not None and flow.remote[0] not in leg.hosts)
+        ):
+            self.stats["hijack"] += 1
+            return None
+        return leg, dialog
+
+    def _in_dialog(self, tag: str, key: Key, request: Request, flow: Flow, now: float) -> None:
+        found = self._dialog_of(tag, request, flow)
+        if found is None:
+            # RFC 3261 §12.2.2
+            self._answer(key, request, 481, now)
+            return
+        leg, dialog = found
+        if not dialog.in_order(request.cseq[0]):
+            self.stats["out_of_order"] += 1
+            self._answer(key, request, 500, now)
+            return
+        if flow != leg.flow:
+            # The peer's address was bound anew, or it opened another connection.
+            self._move(leg, flow)
+        method = request.method
+        if method == "BYE":
+            self._byed(leg, key, request, now)
+        elif method in ("INVITE", "UPDATE"):
+            self._reinvited(leg, key, request, flow, now)
+        elif method == "PRACK":
+            self._pracked(leg, key, request, now)
+        else:
+            self._requested(leg, key, request, now)
+
+    def _ack_received(self, event: AckReceived, now: float) -> None:
+        request = event.request
+        try:
+            found = self._dialog_of(request.to_tag or "", request, event.flow)
+            if found is not None:
+                self._acknowledged(found[0], request, now)
+        except ParseError:
+            self.stats["malformed"] += 1
+
+    def _response_received(self, use: Use, event: ResponseReceived, now: float) -> None:
+        key, response = event.key, event.response
+        try:
+            if use.kind == "invite":
+                self._invite_response(use, key, response, event.flow, now)
+            elif use.kind == "offer":
+                self._offer_response(use, key, response, now)
+            else:
+                self._other_response(use, key, response, now)
+        except ParseError:
+            # A response that is malformed where it matters is none.
+            self.stats["malformed"] += 1
+
+    def _other_response(self, use: Use, key: Key, response: Response, now: float) -> None:
+        if response.status >= 200:
+            del self._uses[key]
+            if response.status in (401, 407) and self._retry(use, response, now):
+                return
+        if use.kind != "request":
+            return
+        self._events.append(Answer(use.public, response))
+        leg = use.leg
+        if response.status == 481 and leg is not None and leg.phase == "established":
+            self._end(leg, "lost", now, status=481)
+
+    def _gave_up(self, key: Key, status: int, now: float) -> None:
+        """A transaction ended without a final response."""
+        use = self._uses.pop(key, None)
+        if use is None:
+            leg = self._by_invite.get(key)
+            if leg is not None and leg.phase == "invited":
+                self._drop(leg)
+                self._events.append(LegEnded(leg.id, "transport"))
+            return
+        leg = use.leg
+        if use.kind == "request":
+            self._events.append(Failed(use.public, "timeout" if status == 408 else "transport"))
+        elif use.kind == "invite" and leg is not None and leg.phase == "inviting":
+            if leg.cancelled:
+                self._failed(leg, 487, "Request Terminated", None)
+            else:
+                reason = "Request Timeout" if status == 408 else "Service Unavailable"
+                self._failed(leg, status, reason, None)
+        elif use.kind == "offer" and leg is not None and leg.pending is use:
+            leg.pending = None
+            assert use.wish is not None
+            self._offer_failure(leg, use.wish, status, now)
+
+
+__all__ = ["LegOfferFailed", "LegState", "UserAgent"]
