@@ -29,6 +29,7 @@ class EngineLost(MediaError):
 class Remote:
     """Where a side's phone is, from its SDP."""
 
+    #: 0.0.0.0 says that nothing is to be sent to it
     host: str
     port: int
     #: payload type numbers the side may send, in SDP order; the first one is played to it

@@ -78,11 +78,19 @@ class _SideState:
     #: on hold by being played silence (see the module)
     silenced: bool = False
 
+    def note(self, remote: Remote | None) -> None:
+        """Remember the side's new address."""
+        self.remote = None if _absent(remote) else remote
+        if remote is not None:
+            self.payloads, self.dtmf = remote.payloads, remote.dtmf_payload
+
 
 @dataclass(slots=True)
 class _Session:
     a: _SideState = field(default_factory=_SideState)
     b: _SideState = field(default_factory=_SideState)
+    #: one change after the other, in the order they were asked for
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def of(self, side: Side) -> _SideState:
         return self.a if side == "a" else self.b
@@ -91,10 +99,6 @@ class _Session:
     def idle(self) -> bool:
         """Whether the session may be without packets for long: a side is absent or on hold."""
         return self.a.remote is None or self.b.remote is None
-
-
-def _other(side: Side) -> Side:
-    return "b" if side == "a" else "a"
 
 
 class RtpIoEngine:
@@ -197,8 +201,7 @@ class RtpIoEngine:
         if not _SESSION.match(session):
             raise MediaError("bad-session", "a session's id has letters, digits and . _ @ - only")
         for remote in (a, b):
-            if remote is not None:
-                check_address(remote)
+            check_address(remote)
         for _ in range(_OPEN_TRIES):
             state = _Session()
             commands = [
@@ -235,25 +238,9 @@ class RtpIoEngine:
             EngineLost: the process is gone.
         """
         state = self._known(session)
-        mine = state.of(side)
-        if remote is None and mine.remote is not None and not mine.remote.strict:
-            if not mine.silenced:
-                mine.silenced = True
-                await self._play(session, state, side, -1, self._silence)
-                self._refresh_later()
-            return
-        if remote is not None:
-            check_address(remote)
-            if mine.silenced:
-                mine.silenced = False
-                await self._ask([_stop(session, side)])
-        if remote == mine.remote:
-            return
-        # The filter first: a late packet from the old address must not win the side back.
-        await self._filter([_rule(mine, remote)])
-        await self._ask([self._command(session, side, mine, remote)])
-        if remote is None:
-            self._refresh_later()
+        check_address(remote)
+        async with state.turn:
+            await self._move(session, state, side, remote)
 
     async def play(self, session: str, side: Side, prompt: str, times: int | None = 1) -> None:
         """Play a prompt (its path without payload suffix) to a side; `None` loops for ever.
@@ -267,7 +254,8 @@ class RtpIoEngine:
         if times is not None and times < 1:
             raise MediaError("bad-times", "a prompt is played at least once")
         state = self._known(session)
-        await self._play(session, state, side, -1 if times is None else times, prompt)
+        async with state.turn:
+            await self._play(session, state, side, -1 if times is None else times, prompt)
 
     async def stop(self, session: str, side: Side) -> None:
         """Stop what is played to a side; packets of the other side pass again.
@@ -277,10 +265,11 @@ class RtpIoEngine:
             EngineLost: the process is gone.
         """
         state = self._known(session)
-        if state.of(side).silenced:
-            await self._play(session, state, side, -1, self._silence)
-        else:
-            await self._ask([_stop(session, side)])
+        async with state.turn:
+            if state.of(side).silenced:
+                await self._play(session, state, side, -1, self._silence)
+            else:
+                await self._ask([_stop(session, side)])
 
     async def delete(self, session: str) -> Quality | None:
         """End the session and return what was counted, None if the engine no longer knew it.
@@ -288,16 +277,16 @@ class RtpIoEngine:
         Raises:
             EngineLost: the process is gone.
         """
-        state = self._sessions.pop(session, None)
-        if state is not None:
+        state = self._sessions.pop(session, None) or _Session()
+        async with state.turn:
             self._released += [side.local.port for side in (state.a, state.b) if side.local]
-        replies = await self._talk(
-            [
-                f"Q {session} a b {_STATISTICS}",
-                f"Q {session} b a {_STATISTICS}",
-                f"D {session} a b",
-            ]
-        )
+            replies = await self._talk(
+                [
+                    f"Q {session} a b {_STATISTICS}",
+                    f"Q {session} b a {_STATISTICS}",
+                    f"D {session} a b",
+                ]
+            )
         if replies[0].startswith("E") or replies[1].startswith("E"):
             return None
         return Quality(a=_quality(replies[0]), b=_quality(replies[1]))
@@ -309,13 +298,29 @@ class RtpIoEngine:
         state = _Session()
         for mine, local, remote in ((state.a, local_a, a), (state.b, local_b, b)):
             mine.local = local
-            mine.remote = remote
-            if remote is not None:
-                mine.payloads, mine.dtmf = remote.payloads, remote.dtmf_payload
+            mine.note(remote)
         self._sessions[session] = state
         self._refresh_later()
 
     # commands
+
+    async def _move(self, session: str, state: _Session, side: Side, remote: Remote | None) -> None:
+        mine = state.of(side)
+        if _absent(remote) and mine.remote is not None and not mine.remote.strict:
+            if not mine.silenced:
+                mine.silenced = True
+                await self._play(session, state, side, -1, self._silence)
+            return
+        if mine.silenced:
+            mine.silenced = False
+            await self._ask([_stop(session, side)])
+        if remote == mine.remote and remote is not None:
+            return
+        # The filter first: a late packet from the old address must not win the side back.
+        await self._filter([_rule(mine, remote)])
+        await self._ask([self._command(session, side, mine, remote)])
+        if mine.remote is None:
+            self._refresh_later()
 
     def _known(self, session: str) -> _Session:
         state = self._sessions.get(session)
@@ -327,14 +332,11 @@ class RtpIoEngine:
 
     def _command(self, session: str, side: Side, mine: _SideState, remote: Remote | None) -> str:
         """Note a side's new address and return the command that tells the engine."""
-        mine.remote = remote
         catch = ""
-        if remote is not None:
-            mine.payloads = remote.payloads
-            if remote.dtmf_payload is not None and remote.dtmf_payload != mine.dtmf:
-                catch = f" && M3:1 {session} {remote.dtmf_payload}"
-            mine.dtmf = remote.dtmf_payload
-        return self._update(session, side, mine, framed=remote is None) + catch
+        if remote is not None and remote.dtmf_payload not in (None, mine.dtmf):
+            catch = f" && M3:1 {session} {remote.dtmf_payload}"
+        mine.note(remote)
+        return self._update(session, side, mine, framed=mine.remote is None) + catch
 
     def _update(self, session: str, side: Side, mine: _SideState, *, framed: bool) -> str:
         """Return the command that gives a side's address; `framed` as in the module's text."""
@@ -516,18 +518,26 @@ class RtpIoEngine:
             self._refresh_later()
 
 
-def check_address(remote: Remote) -> None:
+def _absent(remote: Remote | None) -> bool:
+    """Whether nothing is to be sent to a side: no address, or the hold of RFC 2543."""
+    return remote is None or remote.host == "0.0.0.0"
+
+
+def check_address(remote: Remote | None) -> None:
     """See that a phone's address may be sent to.
 
     Raises:
-        MediaError: "bad-address" for anything but a unicast IPv4 address and a port.
+        MediaError: "bad-address" for anything but a unicast IPv4 address and a port. None and
+            0.0.0.0 pass: nothing is sent there.
     """
+    if remote is None or _absent(remote):
+        return
     try:
         address = ipaddress.IPv4Address(remote.host)
     except ValueError:
         raise MediaError("bad-address", "the phone's address is no IPv4 address") from None
     # 240.0.0.0/4 has the broadcast address and NOWHERE in it
-    if address.is_multicast or address.is_unspecified or address.is_reserved:
+    if address.is_multicast or address.is_reserved:
         raise MediaError("bad-address", "the phone's address is not a unicast address")
     if not 0 < remote.port < 65536:
         raise MediaError("bad-address", "the phone's port is out of range")
@@ -535,7 +545,7 @@ def check_address(remote: Remote) -> None:
 
 def _rule(mine: _SideState, remote: Remote | None) -> Rule:
     port = mine.local.port if mine.local is not None else 0
-    if remote is None:
+    if remote is None or _absent(remote):
         return Rule(port, "drop")
     if not remote.strict:
         return Rule(port, "open")

@@ -189,6 +189,39 @@ async def test_nothing_is_sent_to_a_side_on_hold_and_the_other_hears_music(
     assert_two_way(a, b, local_a, local_b)
 
 
+async def test_changes_asked_for_at_once_happen_in_order(
+    engine: RtpIoEngine, phones: list[RtpSocket], music: str
+) -> None:
+    a, b, *_ = phones
+    local_a, local_b = await engine.open("c1", at(a), at(b))
+    await asyncio.gather(
+        engine.set_remote("c1", "b", None),
+        engine.play("c1", "a", music, None),
+        engine.stop("c1", "a"),
+        engine.set_remote("c1", "b", at(b)),
+        engine.set_remote("c1", "b", None),
+        engine.play("c1", "a", music, None),
+    )
+    a.heard()
+    heard = a.wait(4)
+    assert fills(heard) == {MUSIC}
+    assert {len(packet) for packet in heard} == {12 + 160}
+    await asyncio.gather(engine.stop("c1", "a"), engine.set_remote("c1", "b", at(b)))
+    a.heard()
+    assert_two_way(a, b, local_a, local_b)
+
+
+async def test_a_caller_without_an_address_yet_is_absent(
+    engine: RtpIoEngine, phones: list[RtpSocket]
+) -> None:
+    a, b, stranger, _ = phones
+    local_a, local_b = await engine.open("c1", Remote("0.0.0.0", 0, (8,)), at(b))
+    stranger.send(local_a.port, 3, FALSE)
+    await engine.set_remote("c1", "a", at(a))
+    assert_two_way(a, b, local_a, local_b)
+    assert stranger.heard() == []
+
+
 async def test_a_side_moves_to_another_address(
     engine: RtpIoEngine, phones: list[RtpSocket]
 ) -> None:
@@ -294,7 +327,7 @@ async def test_loss_and_jitter_are_counted(engine: RtpIoEngine, phones: list[Rtp
     ("remote", "code"),
     [
         (Remote("musterstadt.example", 4000, (8,)), "bad-address"),
-        (Remote("0.0.0.0", 4000, (8,)), "bad-address"),
+        (Remote("255.255.255.255", 4000, (8,)), "bad-address"),
         (Remote("239.1.1.1", 4000, (8,)), "bad-address"),
         (Remote("127.0.0.1 4000\nX", 4000, (8,)), "bad-address"),
         (Remote("::1", 4000, (8,)), "bad-address"),
