@@ -8,6 +8,11 @@ import contextlib
 import signal
 import sys
 
+import uvloop
+
+from comms import logs
+from comms.errors import OperatorError
+from comms.settings import load_settings
 from sip.simphone.api import ApiError
 from sip.simphone.endpoint import SimError
 from sip.simphone.story import StoryConfig, story
@@ -39,9 +44,14 @@ def _arguments(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Run until SIGTERM or SIGINT and return the exit code; 1 when something failed."""
     given = _arguments(arguments)
+    try:
+        logs.configure(load_settings().logging, "simulation")
+    except OperatorError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
     if given.story:
         config = StoryConfig(given.server, given.api, given.domain)
-        failures = asyncio.run(story(config, on_step=lambda step: print(step, flush=True)))
+        failures = uvloop.run(story(config, on_step=lambda step: print(step, flush=True)))
         for failure in failures:
             print(failure, file=sys.stderr)
         return 1 if failures else 0
@@ -55,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
         seed=given.seed,
     )
     try:
-        asyncio.run(_until_signal(traffic))
+        uvloop.run(_until_signal(traffic))
     except (SimError, ApiError, OSError) as error:
         print(f"The simulation ended: {error}", file=sys.stderr)
         return 1

@@ -263,14 +263,14 @@ class Account:
         self._keeping: asyncio.Task[None] | None = None
         self.registered = False
 
-    async def register(self) -> float:
+    async def register(self, within: float = 10.0) -> float:
         """Register, keep it up in the background, and return how long the answer took.
 
         Raises:
             SimError: refused, or no answer.
         """
         began = time.monotonic()
-        granted = await self._send(self._expires)
+        granted = await self._send(self._expires, within)
         took = time.monotonic() - began
         self.registered = True
         if self._keeping is None:
@@ -302,7 +302,7 @@ class Account:
             except SimError:
                 self.registered, failures = False, min(failures + 1, len(_RETRY))
 
-    async def _send(self, expires: int) -> float:
+    async def _send(self, expires: int, within: float = 10.0) -> float:
         host, port = self._endpoint.address
         address = f"<sip:{self.user}@{self._endpoint.domain}>"
         contact = f"<sip:{self.user}@{host}:{port}>"
@@ -320,7 +320,7 @@ class Account:
                 ("Expires", str(expires)),
             ],
         )
-        response = await self._endpoint.request(request, (self.user, self._password))
+        response = await self._endpoint.request(request, (self.user, self._password), within)
         if response.status != 200:
             raise SimError(f"{response.status} {response.reason}", response.status)
         for binding in response.contacts:
@@ -406,17 +406,22 @@ class Endpoint(asyncio.DatagramProtocol):
         self.drain()
         return call
 
-    async def request(self, request: Request, credentials: tuple[str, str]) -> Response:
+    async def request(
+        self, request: Request, credentials: tuple[str, str], within: float = 10.0
+    ) -> Response:
         """Send a request out of dialog and return the final response.
 
         Raises:
-            SimError: no answer came.
+            SimError: no answer came in time.
         """
         answer: asyncio.Future[Response] = self._loop.create_future()
         txn = self.ua.request(request, self._flow(self.server), now=_now(), credentials=credentials)
         self._answers[txn] = answer
         self.drain()
-        return await answer
+        try:
+            return await asyncio.wait_for(answer, within)
+        except TimeoutError:
+            raise SimError(f"no answer within {within:g} s") from None
 
     async def close(self) -> None:
         """Hang up all calls and close the socket."""

@@ -77,7 +77,7 @@ class _Teller:
 
         self.doing = f"The registration of {agent.device}"
         account = endpoint.account(agent.device, agent.sip_password, rung.put_nowait)
-        await account.register()
+        await account.register(config.patience)
         stack.push_async_callback(_unregister, account)
         self._on_step(f"{agent.device} is registered")
 
