@@ -188,7 +188,7 @@ class RecordWriter:
             for record in records:
                 one = [record]
                 try:
-                    await self._retry(lambda session, one=one: write_records(session, one))  # type: ignore[misc]
+                    await self._retry(lambda session, one=one: write_records(session, one))
                     self.health.written += 1
                 except DBAPIError as error:
                     log.error("call record refused", error=type(error.orig).__name__)
@@ -222,7 +222,8 @@ class RecordWriter:
     ) -> None:
         ids: list[Any] = [row[0] for row in rows]
         async with self._redis.pipeline(transaction=True) as pipe:
-            for _, fields in refused:
+            for _, content in refused:
+                fields: Any = content
                 pipe.xadd(
                     f"{self._keys.records}:refused",
                     fields,
