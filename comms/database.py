@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from comms.errors import OperatorError
 
 if TYPE_CHECKING:
     from comms.settings import Settings
-
-#: who the audit says did it
-_ACTOR = "system"
 
 
 class StoreError(OperatorError):
@@ -32,36 +28,23 @@ async def prepare_database(settings: Settings) -> None:
     """
     from sqlalchemy.exc import DBAPIError
 
-    from comms.store.migrate import SchemaTooNew, migrate
-
-    try:
-        await migrate(settings.sql_url)
-        await _hold_domain(settings)
-    except (DBAPIError, SchemaTooNew, OSError) as error:
-        raise StoreError(f"the database cannot be used: {first_line(error)} (sql.url)") from None
-
-
-async def _hold_domain(settings: Settings) -> None:
-    """Refuse another domain once phones have passwords: digests hold it (RFC 7616 3.4.2)."""
-    from sqlalchemy import select
-
-    from comms.people.actions import do_change_house
-    from comms.store import models as m
-    from comms.store.engine import open_engine, reading, writing
+    from comms.store.engine import open_engine, reading
     from comms.store.house import load_house
+    from comms.store.migrate import SchemaTooNew
+    from comms.store.prepare import prepare_store
 
     engine = open_engine(settings.sql_url, pool_size=1)
     try:
+        await prepare_store(settings.sql_url, settings.general.domain)
         async with reading(engine) as session:
-            if (await load_house(session)).domain == settings.general.domain:
-                return
-        async with writing(engine) as session:
-            house = await load_house(session)
-            if await session.scalar(select(m.Device.user).limit(1)) is not None:
-                raise StoreError(
-                    f"general.domain is {settings.general.domain}, but the phones' passwords in "
-                    f"the database were stored for {house.domain}; allowed: {house.domain}"
-                )
-            await do_change_house(session, _ACTOR, replace(house, domain=settings.general.domain))
+            domain = (await load_house(session)).domain
+    except (DBAPIError, SchemaTooNew, OSError) as error:
+        raise StoreError(f"the database cannot be used: {first_line(error)} (sql.url)") from None
     finally:
         await engine.dispose()
+    if domain != settings.general.domain:
+        # digest passwords are kept for one domain (RFC 7616 section 3.4.2)
+        raise StoreError(
+            f"general.domain is {settings.general.domain}, but the phones' passwords in the "
+            f"database were stored for {domain}; allowed: {domain}"
+        )
