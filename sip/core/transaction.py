@@ -306,16 +306,18 @@ class TransactionLayer:
         elif target is not None:
             # Answered already: a 200 without effect (§9.2).
             fits = target.flow.remote[0] == reply.remote[0]
+        if not fits or target is None:
+            # Without state, so that the sender of the INVITE can still cancel it.
+            self.stats["stray"] += 1
+            answer = response_for(request, 481, to_tag=self._token())
+            self._out.append((reply, answer.serialize()))
+            return
         txn = Transaction(key, _SERVER_OTHER, "trying", reply, request)
         self._servers[key] = txn
         if reply.connection:
             self._by_flow.setdefault(reply, set()).add(txn)
-        if not fits:
-            self.stats["stray"] += 1
-        status = 200 if fits else 481
-        answer = response_for(request, status, to_tag=self._token())
-        self._step(txn, "success" if fits else "failure", now, answer)
-        if fits and target is not None and target.state == "proceeding":
+        self._step(txn, "success", now, response_for(request, 200, to_tag=self._token()))
+        if target.state == "proceeding":
             self._events.append(CancelReceived(target.key, request))
 
     def _receive_response(self, response: Response, flow: Flow, now: float) -> None:

@@ -46,9 +46,7 @@ class Endpoint:
 
     def flow_to(self, other: Endpoint) -> Flow:
         connection = 0 if self.transport == "udp" else 1
-        return Flow(
-            self.transport, (self.host, self.port), (other.host, other.port), connection
-        )
+        return Flow(self.transport, (self.host, self.port), (other.host, other.port), connection)
 
     def seen(self, kind: type[Event]) -> list[Any]:
         return [event for _, event in self.log if isinstance(event, kind)]

@@ -81,9 +81,7 @@ def answers(endpoint: Endpoint, sdp: bytes = ANSWER, ring: bool = True) -> None:
     endpoint.react = react
 
 
-def established(
-    net: Net, alice: Endpoint, bob: Endpoint, **changes: object
-) -> tuple[str, str]:
+def established(net: Net, alice: Endpoint, bob: Endpoint, **changes: object) -> tuple[str, str]:
     """Bring a call up; returns the legs of both sides."""
     answers(bob)
     alice.ua.invite("a", order(alice, bob, **changes), now=net.now)
@@ -378,9 +376,7 @@ def test_glare_resolves(seed: int) -> None:
     assert len(net.starts("SIP/2.0 491")) >= 2
     assert len(alice.seen(LegOfferAnswered)) == 1, f"seed {seed}"
     assert len(bob.seen(LegOfferAnswered)) == 1, f"seed {seed}"
-    again = [
-        when - start for when, data in net.starts("INVITE", "192.0.2.1") if when > start + 0.1
-    ]
+    again = [when - start for when, data in net.starts("INVITE", "192.0.2.1") if when > start + 0.1]
     assert all(when >= 2.1 for when in again), f"seed {seed}"
     alice.ua.bye(a, now=net.now)
     net.run(60)
