@@ -30,8 +30,8 @@ Role = Callable[[], Awaitable[None]]
 
 ROLES = ("web", "sip", "queue", "media")
 
-#: stages: stores, then what calls lean on, then telephony, then what people look at
-_STORE, _BASE, _SIP, _WEB, _PEOPLE = 1, 2, 3, 4, 5
+#: stages: the live store; what calls lean on, and who writes their records; telephony; people
+_STORE, _BASE, _SIP, _PEOPLE = 1, 2, 3, 4
 
 
 def role_command(role: str, name: str) -> tuple[str, ...]:
@@ -54,12 +54,14 @@ def children(settings: Settings) -> list[Child]:
         )
         for index in range(settings.media.engines)
     ]
-    system.append(Child("queue-1", role_command("queue", "queue-1"), stage=_BASE))
+    system += [
+        Child("queue-1", role_command("queue", "queue-1"), stage=_BASE),
+        Child("web-1", role_command("web", "web-1"), stage=_BASE),
+    ]
     system += [
         Child(f"sip-{number}", role_command("sip", f"sip-{number}"), stage=_SIP, standby=True)
         for number in range(1, settings.sip.workers + 1)
     ]
-    system.append(Child("web-1", role_command("web", "web-1"), stage=_WEB))
     if settings.embedded_valkey:
         system.insert(0, valkey_child(settings))
     return system
