@@ -115,6 +115,23 @@ async def set_agent_state(
     return await _set_state(id, given, asker, deps, response)
 
 
+@router.delete("/agents/me/wrap-up", status_code=204, summary="End my wrap-up")
+async def end_my_wrap_up(asker: Asker, deps: Deps) -> None:
+    """End my wrap-up before its time; without one nothing happens."""
+    async with reading(deps.engine) as session:
+        queues = await load_agent_queues(session, asker.id)
+    access_agent_state(asker, asker.id, queues or None)
+    command = acd.WrapUpEnded(agent=asker.id)
+    await deps.redis.xadd(deps.keys.acd_journal, _commands.fields(command))  # type: ignore[arg-type]
+
+    def over(state: LiveState) -> bool:
+        view = state.agents.get(asker.id)
+        return view is None or view.activity != "wrap-up"
+
+    # The live view tells the outcome; the wait spares the person a state that is about to change.
+    await deps.hub.wait_until(over, _APPLY_SECONDS)
+
+
 async def _set_state(
     agent: str, given: AgentStateRequest, asker: Viewer, deps: Deps, response: Response
 ) -> AgentStateAnswer:
