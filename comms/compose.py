@@ -157,6 +157,38 @@ async def _at_once() -> bool:
     return True
 
 
+class PromptsError(OperatorError):
+    """The announcements cannot be made."""
+
+
+def make_prompts(
+    settings: Settings, progress: Callable[[int, int], None] | None = None
+) -> tuple[str, ...]:
+    """Speak the announcements that are missing or out of date, and make the music.
+
+    `progress` gets how many are done of how many. Returns what is wrong with an operator's own
+    recordings, one line each; the spoken text stays in use for these.
+
+    Raises:
+        PromptsError: nothing here can speak, or the folder cannot be written.
+    """
+    from sip.media.prompts import PromptError, PromptStore
+
+    store = PromptStore(settings.prompts_dir)
+    try:
+        store.ensure(progress)
+    except PromptError as error:
+        raise PromptsError(str(error)) from None
+    return store.problems
+
+
+def missing_prompts(settings: Settings) -> list[str]:
+    """Return the announcements that have not been made, as `language/name`."""
+    from sip.media.prompts import PromptStore
+
+    return PromptStore(settings.prompts_dir).missing()
+
+
 def run_probe(
     host: str, port: int, user: str, password: str, to: str | None, transport: str, **options: Any
 ) -> int:

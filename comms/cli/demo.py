@@ -108,6 +108,7 @@ def _settings(config: Path | None, data: Path | None, port_base: int | None) -> 
 
 
 def _run(plan: Plan, *, check: bool) -> None:
+    from comms.cli.prompts import speak
     from comms.cli.run import supervise
     from comms.compose import children
     from comms.folders import prepare_folders
@@ -117,7 +118,7 @@ def _run(plan: Plan, *, check: bool) -> None:
     prepare_folders(settings)
     # before the minute that the prompts may take
     require_listeners(settings)
-    _make_prompts(settings)
+    speak(settings)
     note("Starting Musterstadt ...")
     asyncio.run(_seed(plan))
     system = children(settings)
@@ -131,21 +132,6 @@ def _run(plan: Plan, *, check: bool) -> None:
         system.append(_simulation(plan))
     supervise(settings, system, when_ready=lambda _: typer.echo(banner(plan)))
     typer.echo("Musterstadt is closed.")
-
-
-def _make_prompts(settings: Settings) -> None:
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from comms.compose import make_prompts
-
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("Speaking the announcements", total=None)
-
-        def step(done: int, total: int) -> None:
-            progress.update(task, completed=done, total=total)
-
-        make_prompts(settings, step)
 
 
 async def _seed(plan: Plan) -> None:

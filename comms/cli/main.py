@@ -12,6 +12,7 @@ from comms.cli import numbers, people, queues, run
 from comms.cli.check import check
 from comms.cli.demo import demo
 from comms.cli.probe import probe
+from comms.cli.prompts import prompts
 from comms.errors import OperatorError
 from comms.problems import CommsError
 
@@ -69,6 +70,7 @@ app.command()(demo)
 app.command()(run.role)
 app.command()(check)
 app.command()(probe)
+app.command()(prompts)
 app.add_typer(people.app, name="people")
 app.add_typer(queues.app, name="queues")
 app.add_typer(numbers.app, name="numbers")

@@ -17,9 +17,16 @@ if TYPE_CHECKING:
 
 def serve(ctx: typer.Context) -> None:
     """Run a whole system: all roles and, unless redis.url is set, an embedded Valkey."""
+    from comms.cli.prompts import speak
     from comms.compose import children
+    from comms.folders import prepare_folders
+    from comms.ports import require_listeners
 
     settings = settings_of(ctx)
+    prepare_folders(settings)
+    # before the minute that the announcements may take
+    require_listeners(settings)
+    speak(settings)
     supervise(settings, children(settings))
 
 
