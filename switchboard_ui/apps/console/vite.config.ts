@@ -3,7 +3,7 @@ import { defineConfig } from "vite";
 const platform = process.env["COMMS_URL"] ?? "http://127.0.0.1:8000";
 
 export default defineConfig({
-  // Relative, so that the page also works under a path of a reverse proxy.
+  // Relative: the platform serves the page below /console/.
   base: "./",
   build: {
     outDir: "../../../comms/static",

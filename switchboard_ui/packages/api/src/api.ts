@@ -15,6 +15,8 @@ export interface CallFilter {
   direction?: string;
   queue?: string;
   cause?: string;
+  /** ISO 8601 with zone: calls that started at or after it. */
+  from?: string;
 }
 
 /** The platform's HTTP interface, one method an operation. Each rejects with an ApiError. */
@@ -44,8 +46,9 @@ export class Api {
     });
   }
 
-  finishWrapUp(): Promise<void> {
-    return this.#http.request("POST", "/agents/me/wrap-up/finish");
+  /** Ends one's own wrap-up before its time; without one nothing happens. */
+  endWrapUp(): Promise<void> {
+    return this.#http.request("DELETE", "/agents/me/wrap-up");
   }
 
   calls(filter: CallFilter, signal?: AbortSignal): Promise<CallPage> {

@@ -18,9 +18,10 @@ export class ApiError extends Error {
     this.retryAfter = retryAfter;
   }
 
-  /** The last part of the problem's type, by which its text is looked up. */
-  get id(): string {
-    return this.problem.type.replace(/\/+$/, "").split(/[/:#]/).at(-1) ?? UNEXPECTED;
+  /** Ids by which its text is looked up, the most telling first: the fields', then its own. */
+  get ids(): string[] {
+    const own = this.problem.type.replace(/\/+$/, "").split(/[/:#]/).at(-1) ?? UNEXPECTED;
+    return [...(this.problem.errors ?? []).map((error) => error.code), own];
   }
 
   get status(): number {

@@ -1,11 +1,15 @@
 import { ApiError, Value, type Api, type CallItem, type Store } from "@comms/api";
 
 export type DirectionFilter = "all" | "inbound" | "outbound" | "internal";
-export type OutcomeFilter = "all" | "answered" | "missed";
+/** Results people look for; the rest is rare and found under `all`. */
+export const CAUSES = ["completed", "abandoned", "no-answer", "busy", "declined", "cancelled"] as const;
+export type CauseFilter = "all" | (typeof CAUSES)[number];
+export type PeriodFilter = "all" | "today" | "week";
 
 export interface HistoryFilter {
   readonly direction: DirectionFilter;
-  readonly outcome: OutcomeFilter;
+  readonly cause: CauseFilter;
+  readonly period: PeriodFilter;
   /** Name of a queue, or `all`. */
   readonly queue: string;
 }
@@ -18,7 +22,12 @@ export interface HistoryState {
   readonly failure: ApiError | null;
 }
 
-export const NO_FILTER: HistoryFilter = { direction: "all", outcome: "all", queue: "all" };
+export const NO_FILTER: HistoryFilter = {
+  direction: "all",
+  cause: "all",
+  period: "all",
+  queue: "all",
+};
 const PAGE = 50;
 
 /** Call history, newest first, page by page. */
@@ -65,14 +74,16 @@ export class HistoryModel {
     const request = new AbortController();
     this.#request = request;
     this.#state.patch({ phase, failure: null });
-    const { direction, outcome, queue } = this.#state.get().filter;
+    const { direction, cause, period, queue } = this.#state.get().filter;
+    const from = startOf(period, new Date());
     try {
       const page = await this.#api.calls(
         {
           limit: PAGE,
           ...(cursor !== undefined && { cursor }),
           ...(direction !== "all" && { direction }),
-          ...(outcome !== "all" && { outcome }),
+          ...(cause !== "all" && { cause }),
+          ...(from !== null && { from: from.toISOString() }),
           ...(queue !== "all" && { queue }),
         },
         request.signal,
@@ -89,6 +100,13 @@ export class HistoryModel {
       this.#state.patch({ phase: phase === "loading" ? "failed" : "failed-more", failure: error });
     }
   }
+}
+
+/** When a period began, by local midnight. */
+export function startOf(period: PeriodFilter, now: Date): Date | null {
+  if (period === "all") return null;
+  const days = period === "week" ? 6 : 0;
+  return new Date(now.getFullYear(), now.getMonth(), now.getDate() - days);
 }
 
 /** The number that calling back would dial; null where there is none to dial. */

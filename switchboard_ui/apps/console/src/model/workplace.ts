@@ -82,7 +82,7 @@ export class StateActions {
   }
 
   finishWrapUp(): Promise<void> {
-    return this.#run("me", () => this.#api.finishWrapUp());
+    return this.#run("me", () => this.#api.endWrapUp());
   }
 
   async #run(agent: string, action: () => Promise<unknown>): Promise<void> {

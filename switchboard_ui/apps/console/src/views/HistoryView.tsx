@@ -17,12 +17,14 @@ import type { CallItem, LiveData } from "@comms/api";
 
 import {
   callBackNumber,
+  CAUSES,
   daysOf,
   NO_FILTER,
   wasAnswered,
+  type CauseFilter,
   type DirectionFilter,
   type HistoryState,
-  type OutcomeFilter,
+  type PeriodFilter,
 } from "../model/history";
 import { queueRows, titleOf } from "../model/queues";
 import { useTexts } from "../texts";
@@ -80,15 +82,21 @@ function Filters({ data, state }: { data: LiveData | null; state: HistoryState }
         value={state.filter.direction}
         onChange={(direction) => void history.filter({ direction })}
       />
-      <Select<OutcomeFilter>
-        label={texts.history.outcome}
+      <Select<CauseFilter>
+        label={texts.history.result}
+        options={[all, ...CAUSES.map((id) => ({ id, text: texts.history.causes[id] }))]}
+        value={state.filter.cause}
+        onChange={(cause) => void history.filter({ cause })}
+      />
+      <Select<PeriodFilter>
+        label={texts.history.period}
         options={[
           all,
-          { id: "answered", text: texts.history.outcomes.answered },
-          { id: "missed", text: texts.history.outcomes.missed },
+          { id: "today", text: texts.history.periods.today },
+          { id: "week", text: texts.history.periods.week },
         ]}
-        value={state.filter.outcome}
-        onChange={(outcome) => void history.filter({ outcome })}
+        value={state.filter.period}
+        onChange={(period) => void history.filter({ period })}
       />
       {queues.length > 0 && (
         <Select<string>

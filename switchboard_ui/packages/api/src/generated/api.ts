@@ -16,12 +16,9 @@ export interface ApiSchemas {
   DeviceNew: DeviceNew;
   DevicePage: DevicePage;
   FieldError: FieldError;
-  Given: Given;
   Health: Health;
   HouseSettings: HouseSettings;
   LiveAgent: LiveAgent;
-  LiveModel: LiveModel;
-  LiveWork: LiveWork;
   LoginAnswer: LoginAnswer;
   LoginRequest: LoginRequest;
   Me: Me;
@@ -41,12 +38,12 @@ export interface ApiSchemas {
   QueueConfigItem: QueueConfigItem;
   QueueConfigPage: QueueConfigPage;
   QueueDetail: QueueDetail;
-  QueueFacts: QueueFacts;
   QueueGiven: QueueGiven;
   QueueItem: QueueItem;
   QueueList: QueueList;
   QueueNew: QueueNew;
   Ready: Ready;
+  RelaxModel: RelaxModel;
   WaitingItem: WaitingItem;
 }
 /**
@@ -271,10 +268,6 @@ export interface FieldError {
   message: string;
 }
 /**
- * A request's body; unknown fields are refused, so that a typing error is not overlooked.
- */
-export interface Given {}
-/**
  * Whether this process lives.
  */
 export interface Health {
@@ -293,27 +286,6 @@ export interface HouseSettings {
   outside_prefix?: string;
   retention_days?: number | null;
   shorten_numbers_after_days?: number | null;
-}
-/**
- * Immutable; every field is present in what the server sends, `null` where unknown.
- */
-export interface LiveModel {}
-/**
- * Something that waits in a queue.
- */
-export interface LiveWork {
-  agents: string[];
-  id: string;
-  media: "voice" | "chat" | "video" | "callback";
-  number: string | null;
-  queue: string;
-  /**
-   * @minItems 2
-   * @maxItems 2
-   */
-  rank: [number, number];
-  since: string;
-  state: "waiting" | "offered";
 }
 /**
  * The bearer token is shown once; the server keeps only its hash.
@@ -363,6 +335,7 @@ export interface MembershipModel {
   person: string;
   position?: number;
   tier?: number;
+  weight?: number;
 }
 /**
  * What a key of the menu does.
@@ -493,6 +466,8 @@ export interface QueueConfigItem {
     [k: string]: unknown | undefined;
   }[];
   priority: number;
+  refusal_pause: number;
+  relax: RelaxModel[];
   service_level_seconds: number;
   skills: {
     [k: string]: number | undefined;
@@ -510,6 +485,14 @@ export interface QueueConfigItem {
     [k: string]: string | undefined;
   };
   wrap_up: number;
+}
+/**
+ * After so many seconds of waiting a skill is needed at this level at most, 0: not at all.
+ */
+export interface RelaxModel {
+  after: number;
+  level?: number;
+  skill: string;
 }
 /**
  * Configured queues by name.
@@ -566,30 +549,6 @@ export interface WaitingItem {
   state: "waiting" | "offered";
 }
 /**
- * A queue's own facts; counters run since local midnight.
- */
-export interface QueueFacts {
-  abandoned: number;
-  answered: number;
-  answered_in_time: number;
-  member: boolean;
-  name: string;
-  number: string | null;
-  numbers_visible: boolean;
-  offered: number;
-  open: boolean;
-  service_level_seconds: number;
-  supervised: boolean;
-  /**
-   * language -> title
-   */
-  title: {
-    [k: string]: string | undefined;
-  };
-  wait_mean: number | null;
-  wait_p90: number | null;
-}
-/**
  * A queue to write: its rules, what callers hear, and its agents.
  */
 export interface QueueGiven {
@@ -617,6 +576,8 @@ export interface QueueGiven {
     [k: string]: unknown | undefined;
   }[];
   priority?: number;
+  refusal_pause?: number;
+  relax?: RelaxModel[];
   service_level_seconds?: number;
   skills?: {
     [k: string]: number | undefined;
@@ -697,6 +658,8 @@ export interface QueueNew {
     [k: string]: unknown | undefined;
   }[];
   priority?: number;
+  refusal_pause?: number;
+  relax?: RelaxModel[];
   service_level_seconds?: number;
   skills?: {
     [k: string]: number | undefined;

@@ -18,7 +18,7 @@ export interface LiveMessages {
   snapshot: Snapshot;
 }
 /**
- * What the client gives when it connects; a refusal is the connect error `not-authenticated`.
+ * What the client gives on connecting; refused with the connect error `not-authenticated`.
  */
 export interface ConnectAuth {
   token: string;
