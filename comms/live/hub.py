@@ -98,7 +98,7 @@ class LiveHub:
         async with reading(self._engine) as session:
             people = await load_briefs(session)
             rows = await session.execute(select(m.Queue.name, m.Queue.number))
-            self.lookup = Lookup(people, dict(rows.tuples().all()))
+            self.lookup = Lookup(people, dict(rows.all()))
 
     async def wait_until(self, condition: Callable[[LiveState], bool], seconds: float) -> bool:
         """Wait until the state fulfils a condition; return whether it did in time."""
@@ -169,7 +169,7 @@ class LiveHub:
         return changes
 
     async def _cut(self) -> bool:
-        """Whether entries after the last one read were deleted."""
+        """Whether entries after the last one read may have been cut off."""
         for stream, last in (
             (self._keys.acd_events, self._acd_id),
             (self._keys.sip_events, self._sip_id),
@@ -177,8 +177,9 @@ class LiveHub:
             if not await self._redis.exists(stream):
                 continue
             info: Any = await self._redis.xinfo_stream(stream)
-            deleted = info.get("max-deleted-entry-id", b"0-0")
-            if _id(deleted) > _id(last):
+            trimmed = int(info["entries-added"]) > int(info["length"])
+            first = info["first-entry"]
+            if trimmed and (first is None or _id(first[0]) > _id(last)):
                 return True
         return False
 

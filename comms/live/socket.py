@@ -99,14 +99,19 @@ class LiveServer:
 
     async def stop(self) -> None:
         """Stop pushing and disconnect everybody; their pages will connect again."""
-        tasks = [t for t in (self._sender, self._round) if t is not None]
+        if self._sender is None or self._round is None:
+            return
+        tasks = [self._sender, self._round]
+        self._sender = self._round = None
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         for sid in list(self._connections):
             await self.server.disconnect(sid)
         self._connections.clear()
-        await self.server.shutdown()
+        # Its watcher of dead connections starts with the first connection.
+        if self.server.eio.service_task_handle is not None:
+            await self.server.shutdown()
 
     # --- from clients -----------------------------------------------------------------------
 

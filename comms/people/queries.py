@@ -55,7 +55,7 @@ def me_of(viewer: Viewer) -> Me:
         name=viewer.name,
         extension=viewer.extension,
         language="en" if viewer.language == "en" else "de",
-        roles=tuple(sorted(viewer.roles)),  # type: ignore[arg-type]
+        roles=tuple(sorted(viewer.roles)),
         queues=tuple(sorted(viewer.own_queues)),
         supervises=tuple(sorted(viewer.supervised)),
     )
