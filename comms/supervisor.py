@@ -428,8 +428,10 @@ def _die_with_parent(number: int, parent: int) -> None:
 
 
 def _send(running: _Process, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        running.process.send_signal(number)
+    # not Process.send_signal: it asks for the exit code first and so takes it from asyncio
+    if running.process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(running.process.pid, number)
 
 
 async def _told(loop: asyncio.AbstractEventLoop, link: socket.socket) -> bool:
