@@ -5,12 +5,12 @@
 * PATH: rtp-io's own command protocol (unix stream, no authentication: the folder is closed
   to other users);
 * PATH.side: this module's protocol, lines of text. The child greets with
-  `hello NAME NOTIFY ADDRESS PORT_MIN PORT_MAX INSTANCE`; a client sends `f RULE... [-PORT...]`
-  (see `sip.media.guard`; ports with a minus are released) and gets `ok` or `failed PORT`; each
-  notice of the engine (a DTMF digit, a session that timed out) goes to every client as
-  `n TAG ...`.
+  `hello NAME NOTIFY ADDRESS PORT_MIN PORT_MAX PID`. A client sends `f RULE... [-PORT...]` (see
+  `sip.media.guard`; ports with a minus are released) and gets `ok` or `failed PORT`, or `w`,
+  which wakes the engine up to free the ports of ended sessions, and gets `ok`. Each notice of
+  the engine (a DTMF digit, a session that timed out) goes to every client as `n TAG ...`.
 
-The process ends with its parent, on SIGTERM, and when the engine's own process state is lost.
+The process ends with its parent, on SIGTERM, and when the engine relays no packets any more.
 Exit codes: 2 usage, 3 the socket's folder or path, 4 the address, 5 the ports, 6 the engine.
 """
 
@@ -252,13 +252,16 @@ class _Side:
         try:
             if mask & selectors.EVENT_READ:
                 for line in client.lines():
-                    client.unsent += self._filter(line.split())
+                    client.unsent += self._obey(line.split())
         except OSError:
             self._drop(client)
             return
         self._send(client, b"")
 
-    def _filter(self, words: list[str]) -> bytes:
+    def _obey(self, words: list[str]) -> bytes:
+        if words == ["w"]:
+            self._heartbeat.wake()
+            return b"ok\n"
         for word in words[1:]:
             try:
                 if word.startswith("-"):

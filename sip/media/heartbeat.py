@@ -51,10 +51,16 @@ class Heartbeat:
                 self.missed = 0
         except BlockingIOError:
             pass
-        self._number += 1
-        packet = struct.pack("!BBHII", 0x80, 0, self._number & 0xFFFF, self._number * 160, 1)
-        self._from.sendto(packet + bytes(160), self._target)
-        # An empty receiver report (RFC 3550 §6.4.2) wakes the thread of the RTCP ports.
-        self._from.sendto(struct.pack("!BBHI", 0x80, 201, 1, 1), self._control_target)
+        self.wake()
         self.missed += 1
         return self.missed <= MAX_MISSED
+
+    def wake(self) -> None:
+        """Wake the engine's threads up."""
+        self._number += 1
+        packet = struct.pack(
+            "!BBHII", 0x80, 0, self._number & 0xFFFF, self._number * 160 & 0xFFFFFFFF, 1
+        )
+        self._from.sendto(packet + bytes(160), self._target)
+        # An empty receiver report (RFC 3550 §6.4.2) for the thread of the RTCP ports.
+        self._from.sendto(struct.pack("!BBHI", 0x80, 201, 1, 1), self._control_target)

@@ -47,8 +47,10 @@ _NOWHERE_PORT = 9
 BACK_OFF = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 #: seconds after which an engine's idle sessions are refreshed; its time-out is 60
 REFRESH_SECONDS = 15.0
-#: how often a session is made anew because somebody sent before the filters stood
+#: how often a session is tried: somebody may send before the filters stand, or ended sessions'
+#: ports may not be free yet
 _OPEN_TRIES = 4
+_WAKE_SECONDS = 0.01
 #: the engine counts jitter in units of the RTP clock, which is 8 kHz for all of G.711 and G.722
 _CLOCK_RATE = 8000.0
 _SESSION = re.compile(r"[A-Za-z0-9_.@-]{1,120}\Z")
@@ -202,7 +204,7 @@ class RtpIoEngine:
             raise MediaError("bad-session", "a session's id has letters, digits and . _ @ - only")
         for remote in (a, b):
             check_address(remote)
-        for _ in range(_OPEN_TRIES):
+        for attempt in range(_OPEN_TRIES):
             state = _Session()
             commands = [
                 self._command(session, "a", state.a, a),
@@ -212,10 +214,15 @@ class RtpIoEngine:
                 replies = await self._ask(commands)
             except EngineLost:
                 raise
-            except MediaError:
+            except MediaError as error:
                 # One command may have been obeyed; half a session would keep its ports.
                 await self._talk([f"D {session} a b"])
-                raise
+                if error.code != "no-ports" or attempt == _OPEN_TRIES - 1:
+                    raise
+                # rtp-io closes ended sessions' sockets only when its threads wake up.
+                await self._request(self._side, ["w"])
+                await asyncio.sleep(_WAKE_SECONDS)
+                continue
             # U answers with the port that b sends to, L with a's.
             state.b.local = local_b = _local(replies[0])
             state.a.local = local_a = _local(replies[1])
