@@ -8,7 +8,7 @@ import ssl
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 from sip.core.errors import ParseError
 from sip.core.flow import Flow
@@ -60,8 +60,8 @@ class _Connection(asyncio.Protocol):
         self.flow = Flow(owner.kind, owner.address, remote or ("", 0), self._number)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._pipe = transport
+        # uvloop's transports are no subclasses of asyncio's
+        self._pipe = transport = cast(asyncio.Transport, transport)
         owner = self._owner
         if not self.outgoing:
             peer = transport.get_extra_info("peername")
