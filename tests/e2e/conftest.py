@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import fcntl
 import os
 import shutil
 import signal
@@ -24,6 +25,7 @@ from comms.seed import DOMAIN, seed_musterstadt
 from comms.store.engine import open_engine
 from comms.store.migrate import migrate
 from comms.supervisor import read_status
+from sip.media.prompts import PromptStore
 
 _ROOT = Path(__file__).parents[2]
 _START_SECONDS = 90.0
@@ -50,8 +52,12 @@ class RunningSystem:
 
     host = "127.0.0.1"
 
-    def __init__(self, **settings: str) -> None:
-        """`settings` are further variables, without the prefix, such as SIP__RING_SECONDS."""
+    def __init__(self, prompts: Path, **settings: str) -> None:
+        """`prompts` is a folder of prompts to link into the system's own.
+
+        `settings` are further variables, without the prefix, such as SIP__MAX_CALLS.
+        """
+        self._prompts = prompts
         self.folder = Path(tempfile.mkdtemp(prefix="comms-e2e-"))
         self.sip_port, self.tls_port, self.web_port, self.trunk_port = _free_ports(4)
         self.web_url = f"http://{self.host}:{self.web_port}"
@@ -91,11 +97,13 @@ class RunningSystem:
 
     def start(self) -> None:
         """Seed and start; returns when everything serves."""
+        shutil.copytree(self._prompts, self.folder / "prompts", copy_function=os.link)
         self._certify()
         asyncio.run(self._seed())
         environment = {k: v for k, v in os.environ.items() if not k.startswith("COMMS_")}
         environment |= {f"COMMS_{key}": value for key, value in self._variables.items()}
-        environment["PYTHONPATH"] = f"{_ROOT}:{_ROOT / 'queue'}"
+        paths = (str(_ROOT), str(_ROOT / "queue"), os.environ.get("PYTHONPATH", ""))
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
         with (self.folder / "system.log").open("wb") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", "from comms.cli import app; app()", "serve"],
@@ -128,7 +136,10 @@ class RunningSystem:
 
     def _serves(self) -> bool:
         try:
-            with urlopen(f"{self.web_url}/api/v1/ready", timeout=2) as answer:
+            with (
+                socket.create_connection((self.host, self.sip_port), timeout=2),
+                urlopen(f"{self.web_url}/api/v1/ready", timeout=2) as answer,
+            ):
                 return bool(answer.status == 200)
         except OSError:
             return False
@@ -184,20 +195,30 @@ def make_certificate(certificate: Path, key: Path, host: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def system() -> Iterator[RunningSystem]:
+def prompts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The spoken prompts and the music, made once for all test processes."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder = shared / "prompts"
+    with (shared / "prompts.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        PromptStore(folder).ensure()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def system(prompts: Path) -> Iterator[RunningSystem]:
     """A running system that tests share; what they leave behind they must put back."""
-    running = RunningSystem()
-    try:
-        running.start()
-        yield running
-    finally:
-        running.stop()
+    yield from _run(RunningSystem(prompts))
 
 
 @pytest.fixture(scope="module")
-def own_system() -> Iterator[RunningSystem]:
+def own_system(prompts: Path) -> Iterator[RunningSystem]:
     """A running system of this module alone, for tests that kill its parts."""
-    running = RunningSystem()
+    yield from _run(RunningSystem(prompts))
+
+
+def _run(running: RunningSystem) -> Iterator[RunningSystem]:
     try:
         running.start()
         yield running
