@@ -88,19 +88,12 @@ def show(
             raise NotFound(f"there is no queue {name}")
         works, agents = await _views(stores, required=True)
         now = time.time()
-        waiting = sorted((w for w in works if w.queue == name), key=lambda work: work.rank)
+        here = sorted((w for w in works if w.queue == name), key=lambda work: work.rank)
         return {
             "name": name,
             "number": row.number,
-            "waiting": [
-                {
-                    "work": work.work,
-                    "state": work.state,
-                    "seconds": round(now - work.since),
-                    "agents": list(work.agents),
-                }
-                for work in waiting
-            ],
+            "waiting": [_shown(work, now) for work in here if work.state != "assigned"],
+            "talking": [_shown(work, now) for work in here if work.state == "assigned"],
             "agents": [
                 {
                     "agent": agent.agent,
@@ -119,16 +112,17 @@ def show(
     if as_json:
         print_json(queue)
         return
+    waiting = [(str(place), work) for place, work in enumerate(queue["waiting"], start=1)]
     print_table(
-        ("place", "call", "state", "for", "offered to"),
+        ("place", "call", "state", "since", "agents"),
         [
             (place, w["work"], w["state"], f"{w['seconds']} s", ", ".join(w["agents"]))
-            for place, w in enumerate(queue["waiting"], start=1)
+            for place, w in waiting + [("", work) for work in queue["talking"]]
         ],
-        title=f"{name} ({queue['number']}): who waits",
+        title=f"{name} ({queue['number']})",
     )
     print_table(
-        ("agent", "extension", "state", "for", "phone"),
+        ("agent", "extension", "state", "since", "phone"),
         [
             (
                 a["agent"],
@@ -186,6 +180,15 @@ def explain(
         ("time (UTC)", "what", ""),
         [(_clock(step["at"]), step["type"], _told(step)) for step in steps],
     )
+
+
+def _shown(work: Any, now: float) -> dict[str, Any]:
+    return {
+        "work": work.work,
+        "state": work.state,
+        "seconds": round(now - work.since),
+        "agents": list(work.agents),
+    }
 
 
 def _about(event: Any) -> str | None:
