@@ -138,6 +138,9 @@ def without_tag(address: NameAddr) -> str:
 def server_dialog(request: Request, local_tag: str, contact: str, flow: Flow) -> Dialog:
     """The dialog an incoming request opens (RFC 3261 §12.1.1). Raises ParseError."""
     target = contact_uri(request)
+    if target is None and not (request.via.branch or "").startswith("z9hG4bK"):
+        # RFC 2543 knows requests without Contact.
+        target = request.from_.uri
     if target is None:
         raise ParseError("sip.parse.contact", "no Contact in a request that opens a dialog")
     return Dialog(

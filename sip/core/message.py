@@ -642,6 +642,9 @@ def parse_message(data: bytes, *, stream: bool = False) -> Request | Response:
                     error = ParseError("sip.parse.truncated", "shorter than its Content-Length")
             else:
                 error = ParseError("sip.parse.content-length", "malformed Content-Length")
+            if keys.count("content-length") > 1:
+                # RFC 4475 §3.3.9: nobody can tell where the body ends.
+                error = ParseError("sip.parse.content-length", "more than one Content-Length")
         elif stream:
             error = ParseError("sip.parse.content-length", "no Content-Length on a stream")
     message._body = body
@@ -768,8 +771,9 @@ def error_response(error: ParseError) -> Response | None:
         if key not in request._keys:
             return None
     try:
-        if request.via.branch is None and request.method == "UNKNOWN":
-            return None
+        _ = request.via
     except ParseError:
-        return None
+        # The Via of another version may well look different.
+        if error.status != 505:
+            return None
     return response_for(request, error.status)

@@ -353,7 +353,7 @@ class TransactionLayer:
         try:
             reply = reply_flow(request.via, flow)
         except ParseError:
-            return
+            reply = flow
         self._out.append((reply, response.serialize()))
 
     def request(self, request: Request, flow: Flow, now: float) -> Key:

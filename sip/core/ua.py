@@ -32,7 +32,6 @@ from sip.core.events import (
 from sip.core.flow import Flow
 from sip.core.leg import Leg, LegState, Use
 from sip.core.message import (
-    METHODS,
     Request,
     Response,
     error_response,
@@ -52,7 +51,7 @@ from sip.core.transaction import (
 )
 from sip.core.ua_base import Pairs
 from sip.core.ua_session import Established
-from sip.core.uri import OtherUri
+from sip.core.validate import check_head, check_purpose, validate
 
 
 class UserAgent(Established):
@@ -309,29 +308,22 @@ class UserAgent(Established):
     def _request_received(self, event: RequestReceived, now: float) -> None:
         key, request, flow = event.key, event.request, event.flow
         method = request.method
-        if method not in self.config.allow:
-            # RFC 3261 §8.2.1
-            status = 405 if method in METHODS else 501
-            self._answer(key, request, status, now, headers=[("Allow", self._allow)])
-            return
-        if request.has("Require"):
-            # RFC 3261 §8.2.2.3
-            unknown = request.options("Require") - self._supported_set
-            if unknown:
-                headers = [("Unsupported", ", ".join(sorted(unknown)))]
-                self._answer(key, request, 420, now, headers=headers)
-                return
+        check_head(request)
         to_tag = request.to_tag
         if to_tag is not None and method != "REGISTER":
-            self._in_dialog(to_tag, key, request, flow, now)
-            return
-        if not request.uri.startswith(("sip:", "sips:")):
-            uri = request.ruri
-            if isinstance(uri, OtherUri) and uri.scheme != "urn":
-                self._answer(key, request, 416, now)
+            refusal = check_purpose(request, supported=self._supported_set, allow=self.config.allow)
+            if refusal is None:
+                self._in_dialog(to_tag, key, request, flow, now)
                 return
+        elif method == "REGISTER":
+            # The registrar reads what it needs; a check of everything would cost as much again.
+            refusal = check_purpose(request, supported=self._supported_set, allow=self.config.allow)
+        else:
+            refusal = validate(request, supported=self._supported_set, allow=self.config.allow)
+        if refusal is not None:
+            self._answer(key, request, refusal.status, now, headers=refusal.headers)
+            return
         if method == "INVITE":
-            _ = request.ruri
             self._invited(key, request, flow, now)
         elif method in ("BYE", "PRACK", "UPDATE"):
             self._answer(key, request, 481, now)

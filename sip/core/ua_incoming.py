@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from sip.core import session_timer
-from sip.core.body import SDP, acceptable, sdp_of
+from sip.core.body import SDP, sdp_of
 from sip.core.dialog import server_dialog
 from sip.core.errors import ParseError
 from sip.core.events import (
@@ -28,9 +28,6 @@ class Incoming(UaBase):
 
     def _invited(self, key: Key, request: Request, flow: Flow, now: float) -> None:
         """A new INVITE without To tag. Raises ParseError (400)."""
-        if not acceptable(request):
-            self._answer(key, request, 415, now, headers=[("Accept", SDP)])
-            return
         if session_timer.too_small(request, self.config.min_se):
             self._answer(key, request, 422, now, headers=[("Min-SE", str(self.config.min_se))])
             return

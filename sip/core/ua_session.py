@@ -222,7 +222,7 @@ class Established(Incoming, Outgoing):
         if leg.phase == "closing" or (invite and leg.phase not in ("established", "answered")):
             self._answer(key, request, 500, now, headers=later)
             return
-        if not acceptable(request):
+        if sdp is None and not acceptable(request):
             self._answer(key, request, 415, now, headers=[("Accept", SDP)])
             return
         if session_timer.too_small(request, self.config.min_se):

@@ -151,16 +151,19 @@ def parse_params(text: str, what: str = "parameter") -> Params:
     value has None; the first of equal names counts.
     """
     params: Params = {}
+    if text[:1] == ";":
+        text = text[1:]
     parts = _split_outside(text, ";") if '"' in text else text.split(";")
     if len(parts) > MAX_PARAMS:
         raise _bad(what)
+    if len(parts) > 1 and not parts[-1].strip():
+        # A semicolon at the end is a common slip; one elsewhere is not forgiven.
+        parts.pop()
     for part in parts:
         name, equals, value = part.partition("=")
         name = name.strip().lower()
         if not name:
-            if equals:
-                raise _bad(what)
-            continue
+            raise _bad(what)
         if name not in params:
             if equals:
                 value = value.strip()

@@ -11,6 +11,7 @@ import itertools
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from sip.core.events import Event, UaConfig
@@ -115,10 +116,10 @@ class Net:
         if not reliable and self.random.random() < link.loss:
             return
         copies = 2 if not reliable and self.random.random() < link.duplicate else 1
+        back = Flow(flow.transport, flow.remote, flow.local, flow.connection)
         for _ in range(copies):
             jitter = 0.0 if reliable else self.random.random() * link.jitter
-            back = Flow(flow.transport, flow.remote, flow.local, flow.connection)
-            self.after(link.delay + jitter, lambda: self._deliver(back, data))
+            self.after(link.delay + jitter, partial(self._deliver, back, data))
 
     def _deliver(self, flow: Flow, data: bytes) -> None:
         local = flow.local if self.route is None else self.route(flow, data)

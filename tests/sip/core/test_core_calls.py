@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from netsim import Endpoint, Link, Net
@@ -29,7 +30,10 @@ from sip.core.events import (
     UaConfig,
 )
 
-OFFER = b"v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 8\r\n"
+OFFER = (
+    b"v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n"
+    b"m=audio 4000 RTP/AVP 8\r\n"
+)
 ANSWER = OFFER.replace(b"192.0.2.1", b"192.0.2.2")
 OFFER_2 = OFFER.replace(b"- 1 1", b"- 1 2")
 ANSWER_2 = ANSWER.replace(b"- 1 1", b"- 1 2")
@@ -94,7 +98,7 @@ def established(net: Net, alice: Endpoint, bob: Endpoint, **changes: object) -> 
 @pytest.mark.parametrize("tcp", [False, True])
 def test_call_and_hang_up(tcp: bool) -> None:
     net, alice, bob = pair(tcp=tcp)
-    a, b = established(net, alice, bob)
+    _a, b = established(net, alice, bob)
     assert alice.names == ["LegProvisional", "LegAnswered"]
     assert bob.names == ["LegInvited", "LegConfirmed"]
     assert alice.seen(LegAnswered)[0].sdp == ANSWER
@@ -279,7 +283,7 @@ def test_answer_is_repeated_until_acknowledged() -> None:
     alice.ua.invite("a", order(alice, bob), now=net.now)
     net.run(20)
     oks = [when for when, data in net.starts("SIP/2.0 200") if b"INVITE" in data]
-    gaps = [round(b - a, 3) for a, b in zip(oks, oks[1:], strict=False)]
+    gaps = [round(b - a, 3) for a, b in pairwise(oks)]
     assert gaps == [0.5, 1.0, 2.0]
     assert len(alice.seen(LegAnswered)) == 1
     assert len(bob.seen(LegConfirmed)) == 1
@@ -317,7 +321,7 @@ def test_offer_in_the_answer() -> None:
 
 def test_reinvite_update_and_their_refusal() -> None:
     net, alice, bob = pair()
-    a, b = established(net, alice, bob)
+    a, _b = established(net, alice, bob)
     alice.ua.reinvite(a, OFFER_2, now=net.now)
     net.run(1)
     assert bob.seen(LegReinvited)[0].sdp == OFFER_2
@@ -495,7 +499,7 @@ def test_too_short_a_session_is_raised() -> None:
 
 def test_requests_in_and_out_of_dialog() -> None:
     net, alice, bob = pair()
-    a, b = established(net, alice, bob)
+    a, _b = established(net, alice, bob)
 
     def react(event: Event) -> None:
         if isinstance(event, LegRequest):

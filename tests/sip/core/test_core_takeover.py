@@ -361,7 +361,7 @@ def test_wrong_moments_raise() -> None:
 
 def test_strict_source_can_be_switched_off_for_a_leg() -> None:
     net, alice, bob = pair()
-    a, b = established(net, alice, bob)
+    _a, b = established(net, alice, bob)
     bob.ua.trust_hosts(b, None)
     net.inject(bob, request_of_alice(net, "BYE", {}), ("198.51.100.7", 5060))
     net.run(1)
