@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from http import HTTPStatus
 
 from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from comms.api.metrics import Metrics
@@ -40,10 +42,6 @@ _HEADERS = {
 }
 
 
-class _TooLarge(Exception):
-    """The body went over the limit while it was read."""
-
-
 class Guard:
     """Refuses bodies that are too large, counts, and adds the headers."""
 
@@ -51,6 +49,7 @@ class Guard:
         self._app = app
         self._metrics = metrics
         self._max_body = max_body
+        self._limit = f"at most {max_body} bytes are taken"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -59,12 +58,11 @@ class Guard:
             return
         started = time.perf_counter()
         status = 500
-        began = False
 
         async def sending(message: Message) -> None:
-            nonlocal status, began
+            nonlocal status
             if message["type"] == "http.response.start":
-                status, began = message["status"], True
+                status = message["status"]
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
@@ -80,7 +78,8 @@ class Guard:
             if message["type"] == "http.request":
                 read += len(message.get("body", b""))
                 if read > self._max_body:
-                    raise _TooLarge
+                    # Of this kind, because the framework makes any other a broken body.
+                    raise HTTPException(413, self._limit, {"Connection": "close"})
             return message
 
         try:
@@ -88,13 +87,9 @@ class Guard:
                 await self._refuse(scope, receive, sending)
             else:
                 await self._app(scope, receiving, sending)
-        except _TooLarge:
-            if began:
-                raise
-            await self._refuse(scope, receive, sending)
         finally:
-            route = getattr(scope.get("route"), "path", "other")
-            self._metrics.observe(scope["method"], route, status, time.perf_counter() - started)
+            seconds = time.perf_counter() - started
+            self._metrics.observe(scope["method"], _route(scope), status, seconds)
 
     def _declared(self, scope: Scope) -> int:
         for name, value in scope["headers"]:
@@ -104,10 +99,14 @@ class Guard:
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
         answer = problem(
-            413,
-            "too-large",
-            "The body is too large",
-            f"at most {self._max_body} bytes are taken",
-            {"Connection": "close"},
+            413, "too-large", HTTPStatus(413).phrase, self._limit, {"Connection": "close"}
         )
         await answer(scope, receive, send)
+
+
+def _route(scope: Scope) -> str:
+    """Return the pattern of the route that answered: paths themselves hold names of people."""
+    path = str(getattr(scope.get("route"), "path", "other"))
+    if path.startswith("/") and scope["path"].startswith("/api/") and path[:5] != "/api/":
+        return "/api/v1" + path
+    return path
