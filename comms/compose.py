@@ -15,7 +15,7 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from comms import valkey
 from comms.errors import OperatorError
@@ -24,6 +24,7 @@ from comms.ready import wait_for_turn
 from comms.settings import Settings, SettingsError, load_settings
 
 if TYPE_CHECKING:
+    from comms.bus.acd import Event
     from comms.supervisor import Child
 
 Role = Callable[[], Awaitable[None]]
@@ -187,6 +188,13 @@ def missing_prompts(settings: Settings) -> list[str]:
     from sip.media.prompts import PromptStore
 
     return PromptStore(settings.prompts_dir).missing()
+
+
+def explain_work(events: Sequence[Event], work: str, language: Literal["de", "en"]) -> list[str]:
+    """Return why work was offered to whom, a sentence or two a line. See `acd.explain`."""
+    from acd.explain import explain
+
+    return explain(events, work, language)
 
 
 def run_probe(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
-from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -19,7 +19,7 @@ from comms.database import StoreError, first_line
 
 app = typer.Typer(no_args_is_help=True, help="Queues, who waits in them and who serves them.")
 
-#: events that are read at once when a decision is looked for, newest first
+#: events that are read at once
 _PAGE = 1000
 
 
@@ -143,43 +143,46 @@ def explain(
     call: Annotated[str, typer.Argument(help="Id of the call, as in the history.")],
     as_json: AsJson = False,
 ) -> None:
-    """Tell what the queue decided about a call and why, as far back as the events reach."""
+    """Tell what the queue decided about a call and why, as far back as its events reach."""
+    from comms.compose import explain_work
 
-    async def work(stores: Stores) -> list[dict[str, Any]]:
-        import msgspec
-        from redis.exceptions import RedisError
-
-        from comms.bus import acd
-        from comms.bus.streams import Codec
-
-        codec: Codec[acd.Event] = Codec(acd.Event)
-        # redis-py cannot tell in its types that this client leaves answers as bytes
-        redis: Any = stores.redis
-        found: list[dict[str, Any]] = []
-        end = "+"
-        try:
-            while rows := await redis.xrevrange(stores.keys.acd_events, max=end, count=_PAGE):
-                for entry, fields in rows:
-                    event = codec.decode(fields[b"m"])
-                    if _about(event) == call:
-                        at = int(entry.partition(b"-")[0]) / 1000
-                        found.append({"at": at, **msgspec.to_builtins(event)})
-                end = "(" + rows[-1][0].decode()
-        except (RedisError, OSError) as error:
-            raise StoreError(f"the live store cannot be read: {first_line(error)}") from None
-        return found[::-1]
-
-    steps = with_stores(ctx, work)
+    entries = with_stores(ctx, _events)
     if as_json:
-        print_json(steps)
+        print_json([{"at": at, **_plain(event)} for at, event in entries if _about(event) == call])
         return
-    if not steps:
+    language: Literal["de", "en"] = "de" if os.environ.get("LANG", "").startswith("de") else "en"
+    lines = explain_work([event for _, event in entries], call, language)
+    if not lines:
         typer.echo("The queue's events know nothing of this call.", err=True)
         raise typer.Exit(1)
-    print_table(
-        ("time (UTC)", "what", ""),
-        [(_clock(step["at"]), step["type"], _told(step)) for step in steps],
-    )
+    for line in lines:
+        typer.echo(line)
+
+
+async def _events(stores: Stores) -> list[tuple[float, Any]]:
+    """Return all events of the queue role with their times, oldest first.
+
+    Raises:
+        StoreError: the live store cannot be read.
+    """
+    from redis.exceptions import RedisError
+
+    from comms.bus import acd
+    from comms.bus.streams import Codec
+
+    codec: Codec[acd.Event] = Codec(acd.Event)
+    # redis-py cannot tell in its types that this client leaves answers as bytes
+    redis: Any = stores.redis
+    found: list[tuple[float, Any]] = []
+    start = "-"
+    try:
+        while rows := await redis.xrange(stores.keys.acd_events, min=start, count=_PAGE):
+            for entry, event in codec.entries(rows):
+                found.append((int(entry.partition(b"-")[0]) / 1000, event))
+            start = "(" + rows[-1][0].decode()
+    except (RedisError, OSError) as error:
+        raise StoreError(f"the live store cannot be read: {first_line(error)}") from None
+    return found
 
 
 def _shown(work: Any, now: float) -> dict[str, Any]:
@@ -194,45 +197,13 @@ def _shown(work: Any, now: float) -> dict[str, Any]:
 def _about(event: Any) -> str | None:
     """Return the work an event is about."""
     view = getattr(event, "view", event)
-    return getattr(view, "work", None) if not hasattr(view, "activity") else None
+    return None if hasattr(view, "activity") else getattr(view, "work", None)
 
 
-def _clock(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S.%f")[:-3]
+def _plain(event: Any) -> dict[str, Any]:
+    import msgspec
 
-
-def _told(step: dict[str, Any]) -> str:
-    """Return one event in words."""
-    match step["type"]:
-        case "work":
-            return f"{step['view']['state']} in {step['view']['queue']}"
-        case "decision":
-            rejected = [
-                f"{candidate['agent']}: {candidate['rejected']}"
-                for candidate in step["candidates"]
-                if candidate.get("rejected")
-            ]
-            chosen = ", ".join(step["chosen"]) or "nobody"
-            return f"{step['strategy']} chose {chosen}" + (
-                "; not " + ", ".join(rejected) if rejected else ""
-            )
-        case "offer":
-            return f"{step['agent']}'s phone rings for {step['timeout']:g} s"
-        case "offer-ended":
-            reason = f" ({step['reason']})" if step.get("reason") else ""
-            return f"{step['agent']}: {step['outcome']}{reason}"
-        case "work-assigned":
-            return f"connected to {step['agent']}"
-        case "work-overflowed":
-            return f"from {step['from_queue']} to {step['to_queue']}"
-        case "work-rejected":
-            return str(step["reason"])
-        case "work-closed":
-            return f"{step['outcome']} after {step['waited']:.1f} s of waiting"
-        case "wrap-up-over":
-            return f"{step['agent']} after {step['seconds']:.1f} s"
-        case _:
-            return ""
+    return dict(msgspec.to_builtins(event))
 
 
 async def _views(stores: Stores, *, required: bool = False) -> tuple[list[Any], list[Any]]:
