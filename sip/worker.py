@@ -106,7 +106,11 @@ class Worker:
             settings.redis_url, socket_timeout=2.0, socket_connect_timeout=2.0
         )
         # blocking reads wait longer than other commands may take
-        self._reader = redis.asyncio.Redis.from_url(settings.redis_url, socket_connect_timeout=2.0)
+        self._reader = redis.asyncio.Redis.from_url(
+            settings.redis_url,
+            socket_connect_timeout=2.0,
+            socket_timeout=2.0 + _STREAM_BLOCK_MS / 1000.0,
+        )
         self._sql = open_engine(settings.sql_url, pool_size=1)
         directory = await load_directory(self._sql)
         self._committer = Committer(self.client)
