@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Final, Literal
@@ -17,6 +18,12 @@ from sip.core.uri import SipUri, parse_uri, quote, unquote
 
 #: Best first (RFC 8760 §2.4); every name also with "-sess".
 ALGORITHMS: Final = ("SHA-512-256", "SHA-256", "MD5")
+
+#: One parameter and its comma. Possessive quantifiers cannot back-track.
+_AUTH_PARAM: Final = re.compile(
+    r"""[ \t,]*+([A-Za-z0-9\-.!%*_+`'~]++)[ \t]*+=[ \t]*+"""
+    r"""("(?:[^"\\]|\\.)*+"|[^\s,"]++)[ \t]*+(?:,[ \t,]*+|$)"""
+).finditer
 
 Freshness = Literal["fresh", "stale", "invalid"]
 
@@ -68,52 +75,18 @@ def parse_auth(value: str) -> tuple[str, dict[str, str]]:
     scheme, _, rest = value.strip().partition(" ")
     params: dict[str, str] = {}
     at = 0
-    length = len(rest)
-    while at < length:
-        equals = rest.find("=", at)
-        if equals < 0:
-            if rest[at:].strip(" \t,"):
-                raise ParseError("sip.parse.auth", "malformed credentials")
+    for match in _AUTH_PARAM(rest):
+        if match.start() != at:
             break
-        name = rest[at:equals].strip(" \t,").lower()
-        if not name or "," in name or '"' in name:
-            raise ParseError("sip.parse.auth", "malformed credentials")
-        at = equals + 1
-        while at < length and rest[at] in " \t":
-            at += 1
-        if at < length and rest[at] == '"':
-            end = _quote_end(rest, at)
-            text = unquote(rest[at : end + 1])
-            at = rest.find(",", end)
-            if at < 0:
-                if rest[end + 1 :].strip():
-                    raise ParseError("sip.parse.auth", "malformed credentials")
-                at = length
-            elif rest[end + 1 : at].strip():
-                raise ParseError("sip.parse.auth", "malformed credentials")
-        else:
-            end = rest.find(",", at)
-            if end < 0:
-                end = length
-            text = rest[at:end].strip()
-            at = end
+        at = match.end()
+        name, text = match.groups()
+        name = name.lower()
         if name in params:
             raise ParseError("sip.parse.auth", "a parameter stands twice")
-        params[name] = text
-        at += 1
+        params[name] = unquote(text) if text[:1] == '"' else text
+    if at != len(rest):
+        raise ParseError("sip.parse.auth", "malformed credentials")
     return scheme.lower(), params
-
-
-def _quote_end(text: str, start: int) -> int:
-    at = start + 1
-    while True:
-        end = text.find('"', at)
-        if end < 0:
-            raise ParseError("sip.parse.auth", "a quoted string is left open")
-        slash = text.find("\\", at, end)
-        if slash < 0:
-            return end
-        at = slash + 2
 
 
 class Credentials:

@@ -106,6 +106,7 @@ METHODS: Final = frozenset({
     "SUBSCRIBE", "NOTIFY", "PUBLISH", "MESSAGE", "REFER",
 })  # fmt: skip
 
+_TRANSPORTS: Final = frozenset({"UDP", "TCP", "TLS", "WS", "WSS"})
 _COPIED: Final = frozenset({"via", "from", "to", "call-id", "cseq"})
 _key_of: Final = _KEYS.get
 _NO_CTL: Final = re.compile(r"[\r\n]").search
@@ -123,16 +124,25 @@ def header_key(name: str) -> str:
 class Via:
     """One Via value (RFC 3261 §20.42)."""
 
-    __slots__ = ("host", "params", "port", "transport")
+    __slots__ = ("host", "params", "port", "sent_by", "transport")
 
     def __init__(
-        self, transport: str, host: str, port: int | None = None, params: Params | None = None
+        self,
+        transport: str,
+        host: str,
+        port: int | None = None,
+        params: Params | None = None,
+        sent_by: str | None = None,
     ) -> None:
         #: in upper case: UDP, TCP, TLS, WS, WSS or what else the peer wrote
         self.transport = transport
         self.host = host
         self.port = port
         self.params: Params = params if params is not None else {}
+        #: host and port as written
+        if sent_by is None:
+            sent_by = host if port is None else f"{host}:{port}"
+        self.sent_by = sent_by
 
     @classmethod
     def parse(cls, text: str) -> Via:
@@ -150,10 +160,12 @@ class Via:
         sent_by = sent_by.strip()
         if ":" in sent_by and (" " in sent_by or "\t" in sent_by):
             sent_by = "".join(sent_by.split())
-        if not transport or not TOKEN(transport):
-            raise ParseError("sip.parse.via", "malformed Via")
+        if transport not in _TRANSPORTS:
+            if not TOKEN(transport):
+                raise ParseError("sip.parse.via", "malformed Via")
+            transport = transport.upper()
         host, port = split_host_port(sent_by, "via")
-        return cls(transport.upper(), host, port, parse_params(params) if semicolon else {})
+        return cls(transport, host, port, parse_params(params) if semicolon else {}, sent_by)
 
     @property
     def branch(self) -> str | None:
@@ -180,14 +192,6 @@ class Via:
     def maddr(self) -> str | None:
         """The maddr parameter."""
         return self.params.get("maddr")
-
-    @property
-    def sent_by(self) -> str:
-        """Host and port as a comparable text, with the transport's default port filled in."""
-        port = self.port
-        if port is None:
-            port = 5061 if self.transport in ("TLS", "WSS") else 5060
-        return f"{self.host.lower()}:{port}"
 
     def __str__(self) -> str:
         port = "" if self.port is None else f":{self.port}"
@@ -319,6 +323,34 @@ class Message:
         self._raw = None
         self._cache["via"] = via
 
+    def note_source(self, host: str, port: int) -> None:
+        """Note the source of a request in its topmost Via: `received` always when it differs from
+        what stands there, `rport` when asked for (RFC 3261 §18.2.1, RFC 3581 §4).
+
+        Raises ParseError.
+        """
+        via = self.via
+        params = via.params
+        received = "received" in params
+        if "rport" not in params:
+            if via.host != host or received:
+                params["received"] = host
+                self.replace_top_via(via)
+            return
+        plain = params["rport"] is None and not received
+        params["rport"] = str(port)
+        params["received"] = host
+        at = self._keys.index("via")
+        line = self._lines[at]
+        if plain and "," not in line:
+            # The usual case, without taking the line apart.
+            place = line.find(";rport") + 6
+            if place > 5 and line[place : place + 1] in (";", ""):
+                self._lines[at] = f"{line[:place]}={port};received={host}{line[place:]}"
+                self._raw = None
+                return
+        self.replace_top_via(via)
+
     def _touch(self) -> None:
         self._raw = None
         if self._cache:
@@ -339,7 +371,7 @@ class Message:
     @property
     def call_id(self) -> str:
         """Call-ID; raises ParseError when absent or empty."""
-        value = self.get("Call-ID")
+        value = self._first("call-id")
         if not value:
             raise ParseError("sip.parse.call-id", "no Call-ID")
         return value
@@ -350,7 +382,7 @@ class Message:
         cached: tuple[int, str] | None = self._cache.get("cseq")
         if cached is not None:
             return cached
-        parts = (self.get("CSeq") or "").split()
+        parts = (self._first("cseq") or "").split()
         if len(parts) == 2:
             digits, method = parts
             if digits.isdecimal() and digits.isascii() and len(digits) < 20 and TOKEN(method):
@@ -374,7 +406,7 @@ class Message:
     def _address(self, key: str) -> NameAddr:
         cached: NameAddr | None = self._cache.get(key)
         if cached is None:
-            value = self.get(key)
+            value = self._first(key)
             if not value:
                 raise ParseError(f"sip.parse.{key}", f"no {key}")
             self._cache[key] = cached = NameAddr.parse(value)
@@ -383,31 +415,37 @@ class Message:
     @property
     def from_tag(self) -> str | None:
         """The tag of From, None when it has none; raises ParseError."""
-        return self._tag("from")
+        return self._tag("from", "from-tag")
 
     @property
     def to_tag(self) -> str | None:
         """The tag of To, None when it has none; raises ParseError."""
-        return self._tag("to")
+        return self._tag("to", "to-tag")
 
-    def _tag(self, key: str) -> str | None:
+    def _tag(self, key: str, name: str) -> str | None:
         cached = self._cache
-        name = key + "-tag"
         if name in cached:
-            tag: str | None = cached[name]
-            return tag
-        tag = _quick_tag(self.get(key) or "")
+            known: str | None = cached[name]
+            return known
+        tag = _quick_tag(self._first(key) or "")
         if tag == "":
             tag = self._address(key).params.get("tag")
         cached[name] = tag
         return tag
+
+    def _first(self, key: str) -> str | None:
+        """`get` for a key."""
+        keys = self._keys
+        if key in keys:
+            return _value(self._lines[keys.index(key)])
+        return None
 
     @property
     def via(self) -> Via:
         """The topmost Via; raises ParseError."""
         cached: Via | None = self._cache.get("via")
         if cached is None:
-            value = self.get("Via")
+            value = self._first("via")
             if not value:
                 raise ParseError("sip.parse.via", "no Via")
             if "," in value:
@@ -570,7 +608,7 @@ def _quick_tag(value: str) -> str | None:
         return None
     if rest.startswith(";tag="):
         tag = rest[5:]
-        return tag if TOKEN(tag) else ""
+        return tag if tag.isalnum() or TOKEN(tag) else ""
     return ""
 
 
@@ -592,11 +630,9 @@ def parse_message(data: bytes, *, stream: bool = False) -> Request | Response:
         end = len(data) - 2
     head = data[:end].decode("utf-8", "surrogateescape")
     lines = head.split("\r\n")
-    ends = len(lines) - 1
-    if head.count("\n") != ends or head.count("\r") != ends:
+    text = "".join(lines)
+    if "\n" in text or "\r" in text:
         raise ParseError("sip.parse.line-end", "a line end that is not CR LF")
-    if "\r\n " in head or "\r\n\t" in head:
-        lines = _join_folds(lines)
     start = lines[0]
     del lines[0]
     if len(lines) > MAX_HEADERS:
@@ -606,6 +642,8 @@ def parse_message(data: bytes, *, stream: bool = False) -> Request | Response:
     message: Request | Response
     error: ParseError | None = None
     if None in keys:
+        lines = _join_folds(lines)
+        keys = [_key_of(line.partition(":")[0]) for line in lines]
         error = _name_unknown(keys, lines)
     if start.startswith("SIP/"):
         message = Response.__new__(Response)
@@ -657,17 +695,15 @@ def parse_message(data: bytes, *, stream: bool = False) -> Request | Response:
 
 def _join_folds(lines: list[str]) -> list[str]:
     """Put folded lines together, keeping their line ends for a byte-exact copy."""
-    joined: list[str] = []
-    pieces: list[str] = []
+    if not any(line[:1] in (" ", "\t") for line in lines):
+        return lines
+    joined: list[list[str]] = []
     for line in lines:
-        if line[:1] in (" ", "\t") and pieces:
-            pieces.append(line)
+        if line[:1] in (" ", "\t") and joined:
+            joined[-1].append(line)
         else:
-            if pieces:
-                joined.append("\r\n".join(pieces))
-            pieces = [line]
-    joined.append("\r\n".join(pieces))
-    return joined
+            joined.append([line])
+    return ["\r\n".join(pieces) for pieces in joined]
 
 
 def _name_unknown(keys: list[Any], lines: list[str]) -> ParseError | None:

@@ -247,13 +247,14 @@ class TransactionLayer:
         call_id = request.call_id
         from_tag = request.from_tag
         to_tag = request.to_tag
-        if not request.has("From") or not request.has("To"):
+        keys = request._keys
+        if "from" not in keys or "to" not in keys:
             raise ParseError("sip.parse.missing", "no From or no To")
         self.stats["requests"] += 1
         if method == "ACK":
             self._events.append(AckReceived(request, flow))
             return
-        stamp_via(request, via, flow)
+        request.note_source(*flow.remote)
         if method == "CANCEL":
             self._cancelled(request, via, flow, now, key)
             return
@@ -505,22 +506,6 @@ def reply_flow(via: Via, flow: Flow) -> Flow:
     if port == flow.remote[1]:
         return flow
     return Flow("udp", flow.local, (flow.remote[0], port))
-
-
-def stamp_via(request: Request, via: Via, flow: Flow) -> None:
-    """Note the source of a request in its topmost Via (RFC 3261 §18.2.1, RFC 3581 §4)."""
-    host, port = flow.remote
-    params = via.params
-    wants_rport = "rport" in params
-    if not wants_rport and via.host == host and "received" not in params:
-        return
-    # Whatever the sender wrote there, only what we saw counts.
-    params.pop("received", None)
-    if wants_rport:
-        params["rport"] = str(port)
-    if wants_rport or via.host != host:
-        params["received"] = host
-    request.replace_top_via(via)
 
 
 # The actions of the tables

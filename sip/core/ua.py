@@ -12,6 +12,7 @@ Pure: messages and `now` go in; datagrams, events and one timer come out.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from sip.core.body import sdp_of
 from sip.core.dialog import Dialog
@@ -20,7 +21,6 @@ from sip.core.events import (
     Answer,
     Failed,
     LegEnded,
-    LegOfferFailed,
     LegReinvited,
     Txn,
     UaConfig,
@@ -42,6 +42,7 @@ from sip.core.transaction import (
     AckReceived,
     CancelReceived,
     Key,
+    LayerEvent,
     RequestReceived,
     ResponseReceived,
     StraySuccess,
@@ -51,7 +52,7 @@ from sip.core.transaction import (
 )
 from sip.core.ua_base import Pairs
 from sip.core.ua_session import Established
-from sip.core.validate import check_head, check_purpose, validate
+from sip.core.validate import check_purpose, check_repeated, validate
 
 
 class UserAgent(Established):
@@ -277,38 +278,45 @@ class UserAgent(Established):
     # The transaction layer's events
 
     def _work(self, now: float) -> None:
+        handlers = _HANDLERS
         for event in self.layer.events():
-            if isinstance(event, RequestReceived):
-                try:
-                    self._request_received(event, now)
-                except ParseError as error:
-                    self.stats["malformed"] += 1
-                    if self.layer.request_of(event.key) is not None:
-                        self._answer(event.key, event.request, error.status, now)
-            elif isinstance(event, ResponseReceived):
-                use = self._uses.get(event.key)
-                if use is not None:
-                    self._response_received(use, event, now)
-            elif isinstance(event, AckReceived):
-                self._ack_received(event, now)
-            elif isinstance(event, CancelReceived):
-                self._cancelled(event.key, event.request, now)
-            elif isinstance(event, TransactionTimedOut):
-                self._gave_up(event.key, 408, now)
-            elif isinstance(event, TransportFailed):
-                self._gave_up(event.key, 503, now)
-            elif isinstance(event, TransactionEnded):
-                self._uses.pop(event.key, None)
-            elif isinstance(event, StraySuccess):
-                try:
-                    self._late_success(event.response, now)
-                except ParseError:
-                    self.stats["malformed"] += 1
+            handlers[type(event)](self, event, now)
+
+    def _on_request(self, event: RequestReceived, now: float) -> None:
+        try:
+            self._request_received(event, now)
+        except ParseError as error:
+            self.stats["malformed"] += 1
+            if self.layer.request_of(event.key) is not None:
+                self._answer(event.key, event.request, error.status, now)
+
+    def _on_response(self, event: ResponseReceived, now: float) -> None:
+        use = self._uses.get(event.key)
+        if use is not None:
+            self._response_received(use, event, now)
+
+    def _on_cancel(self, event: CancelReceived, now: float) -> None:
+        self._cancelled(event.key, event.request, now)
+
+    def _on_time_out(self, event: TransactionTimedOut, now: float) -> None:
+        self._gave_up(event.key, 408, now)
+
+    def _on_transport_failed(self, event: TransportFailed, now: float) -> None:
+        self._gave_up(event.key, 503, now)
+
+    def _on_ended(self, event: TransactionEnded, now: float) -> None:
+        self._uses.pop(event.key, None)
+
+    def _on_stray_success(self, event: StraySuccess, now: float) -> None:
+        try:
+            self._late_success(event.response, now)
+        except ParseError:
+            self.stats["malformed"] += 1
 
     def _request_received(self, event: RequestReceived, now: float) -> None:
         key, request, flow = event.key, event.request, event.flow
         method = request.method
-        check_head(request)
+        check_repeated(request)
         to_tag = request.to_tag
         if to_tag is not None and method != "REGISTER":
             refusal = check_purpose(request, supported=self._supported_set, allow=self.config.allow)
@@ -431,4 +439,14 @@ class UserAgent(Established):
             self._offer_failure(leg, use.wish, status, now)
 
 
-__all__ = ["LegOfferFailed", "LegState", "UserAgent"]
+#: What is done with each event of the transaction layer.
+_HANDLERS: dict[type[LayerEvent], Callable[[UserAgent, Any, float], None]] = {
+    RequestReceived: UserAgent._on_request,
+    ResponseReceived: UserAgent._on_response,
+    AckReceived: UserAgent._ack_received,
+    CancelReceived: UserAgent._on_cancel,
+    TransactionTimedOut: UserAgent._on_time_out,
+    TransportFailed: UserAgent._on_transport_failed,
+    TransactionEnded: UserAgent._on_ended,
+    StraySuccess: UserAgent._on_stray_success,
+}

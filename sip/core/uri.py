@@ -18,13 +18,14 @@ _USER_OK: Final = re.compile(
 ).fullmatch
 _HOST_OK: Final = re.compile(r"[A-Za-z0-9\-_.]+").fullmatch
 _V6_OK: Final = re.compile(r"\[[0-9A-Fa-f:.]+\]").fullmatch
-_PARAM_OK: Final = re.compile(r"[A-Za-z0-9\-_.!~*'()%\[\]/:&+$\u0080-\U0010ffff]*").fullmatch
+_PARAMS_OK: Final = re.compile(r"[A-Za-z0-9\-_.!~*'()%\[\]/:&+$;=\u0080-\U0010ffff]*").fullmatch
 _HEADERS_OK: Final = re.compile(r"[A-Za-z0-9\-_.!~*'()%\[\]/?:+$=&@;,\u0080-\U0010ffff]*").fullmatch
 _SCHEME_OK: Final = re.compile(r"[A-Za-z][A-Za-z0-9+\-.]*").fullmatch
 _OPAQUE_OK: Final = re.compile(r"[!#-;=?-~\u0080-\U0010ffff]+").fullmatch
 _TEL_OK: Final = re.compile(r"\+?[0-9A-Fa-f*#\-.()]+").fullmatch
 TOKEN: Final = re.compile(r"[A-Za-z0-9\-.!%*_+`'~]+").fullmatch
 _SPECIAL: Final = re.compile(r'[",<>\\]').finditer
+_NEEDS_CARE: Final = re.compile(r'["\\\r\n]').search
 _ESCAPE_USER: Final = re.compile(r"[^A-Za-z0-9\-_.!~*'()&=+$,;?/]").sub
 _ESCAPE_HEADER: Final = re.compile(r"[^A-Za-z0-9\-_.!~*'()\[\]/?:+$]").sub
 
@@ -153,6 +154,18 @@ def parse_params(text: str, what: str = "parameter") -> Params:
     params: Params = {}
     if text[:1] == ";":
         text = text[1:]
+    if '"' not in text and " " not in text and "\t" not in text and len(text) < 1024:
+        # The usual case; whatever is odd goes the long way below.
+        for part in text.split(";"):
+            name, equals, value = part.partition("=")
+            if not name or (equals and not value):
+                break
+            name = name.lower()
+            if name not in params:
+                params[name] = value if equals else None
+        else:
+            return params
+        params.clear()
     parts = _split_outside(text, ";") if '"' in text else text.split(";")
     if len(parts) > MAX_PARAMS:
         raise _bad(what)
@@ -201,8 +214,10 @@ def unquote(text: str) -> str:
 
 def quote(text: str) -> str:
     """Text as a quoted string; line ends become spaces, as they must not stand in a header."""
-    text = text.replace("\\", "\\\\").replace('"', '\\"')
-    return '"' + text.replace("\r", " ").replace("\n", " ") + '"'
+    if _NEEDS_CARE(text):
+        text = text.replace("\\", "\\\\").replace('"', '\\"')
+        text = text.replace("\r", " ").replace("\n", " ")
+    return f'"{text}"'
 
 
 class SipUri:
@@ -251,15 +266,16 @@ class SipUri:
         if at >= 0:
             user = rest[:at]
             rest = rest[at + 1 :]
-            if not user or not _USER_OK(user):
-                raise _bad("uri-user")
-            if "%" in user:
-                _check_escapes(user, "uri-user")
-            user, colon, secret = user.partition(":")
-            if colon:
-                password = secret
-            if not user:
-                raise _bad("uri-user")
+            if not (user.isalnum() and user.isascii()):
+                if not user or not _USER_OK(user):
+                    raise _bad("uri-user")
+                if "%" in user:
+                    _check_escapes(user, "uri-user")
+                user, colon, secret = user.partition(":")
+                if colon:
+                    password = secret
+                if not user:
+                    raise _bad("uri-user")
         headers: str | None = None
         mark = rest.find("?")
         if mark >= 0:
@@ -381,16 +397,20 @@ def _header_set(uri: SipUri) -> list[tuple[str, str]]:
 
 def _uri_params(text: str) -> Params:
     params: Params = {}
+    if not _PARAMS_OK(text):
+        raise _bad("uri-parameter")
+    if "%" in text:
+        _check_escapes(text, "uri-parameter")
     parts = text.split(";")
     if len(parts) > MAX_PARAMS:
         raise _bad("uri-parameter")
     for part in parts:
         name, equals, value = part.partition("=")
-        if not name or not _PARAM_OK(name) or not _PARAM_OK(value) or (equals and not value):
+        if not name or (equals and not value) or "=" in value:
             raise _bad("uri-parameter")
-        if "%" in part:
-            _check_escapes(part, "uri-parameter")
-        params.setdefault(name.lower(), value if equals else None)
+        name = name.lower()
+        if name not in params:
+            params[name] = value if equals else None
     return params
 
 

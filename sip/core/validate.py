@@ -32,6 +32,7 @@ def validate(
     Raises ParseError when a header field that we act on is malformed.
     """
     check_head(request)
+    _ = request.ruri
     for value in request.get_all("Via"):
         Via.parse(value)
     check_address(request.from_)
@@ -60,10 +61,8 @@ def check_address(address: NameAddr) -> None:
 
 def check_head(request: Request) -> None:
     """What every request must have, and only once. Raises ParseError."""
+    check_repeated(request)
     keys = request._keys
-    for key in SINGLE_HEADERS:
-        if keys.count(key) > 1:
-            raise ParseError("sip.parse.repeated", f"more than one {key}")
     for key in ("via", "from", "to", "call-id", "cseq"):
         if key not in keys:
             raise ParseError("sip.parse.missing", f"no {key}")
@@ -75,6 +74,16 @@ def check_head(request: Request) -> None:
         raise ParseError("sip.parse.max-forwards", "Max-Forwards beyond 255")
 
 
+def check_repeated(request: Request) -> None:
+    """Raise ParseError when a header that stands once stands more often."""
+    keys = request._keys
+    if len(set(keys)) == len(keys):
+        return
+    for key in SINGLE_HEADERS:
+        if keys.count(key) > 1:
+            raise ParseError("sip.parse.repeated", f"more than one {key}")
+
+
 def check_purpose(
     request: Request, *, supported: Collection[str], allow: Collection[str]
 ) -> Rejection | None:
@@ -83,14 +92,16 @@ def check_purpose(
     if method not in allow:
         # RFC 3261 §8.2.1
         return Rejection(405 if method in METHODS else 501, (("Allow", ", ".join(allow)),))
-    uri = request.ruri
-    if isinstance(uri, OtherUri) and uri.scheme != "urn":
-        # RFC 3261 §8.2.2.1
-        return Rejection(416)
-    if isinstance(uri, SipUri) and uri.headers is not None:
+    text = request.uri
+    if not text.startswith(("sip:", "sips:")):
+        uri = request.ruri
+        if isinstance(uri, OtherUri) and uri.scheme != "urn":
+            # RFC 3261 §8.2.2.1
+            return Rejection(416)
+    elif text.find("?", text.find("@") + 1) >= 0:
         # RFC 3261 §19.1.1, table 1
         raise ParseError("sip.parse.uri-headers", "headers in a Request-URI")
-    if request.has("Require"):
+    if "require" in request._keys:
         # RFC 3261 §8.2.2.3
         unknown = request.options("Require") - set(supported)
         if unknown:
