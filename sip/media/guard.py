@@ -14,6 +14,7 @@ import os
 import socket
 import struct
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal, get_args
 
 #: asm-generic/socket.h; the socket module does not name them
@@ -26,7 +27,7 @@ _UDP_SOURCE = 0
 _LD_WORD, _LD_HALF, _JEQ, _RET = 0x20, 0x28, 0x15, 0x06
 _ACCEPT = (_RET, 0, 0, 0xFFFFFFFF)
 _REFUSE = (_RET, 0, 0, 0)
-#: fds are given out lowest first, so that many missing ones in a row mean the end
+#: descriptors above the highest known one that a new socket may have
 _GAP = 64
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -61,85 +62,101 @@ class Rule:
         return cls(int(port), _POLICIES[name], host, int(source))
 
 
-def program(policy: Policy, host: str, source: int) -> bytes | None:
-    """Return the filter's instructions, None where no filter is needed.
+class _Filter:
+    """A filter's instructions at a fixed place in memory, whose address and port are filled in."""
 
-    Raises:
-        OSError: `host` is no IPv4 address.
-    """
-    if policy == "open":
-        return None
-    code: list[tuple[int, int, int, int]]
-    if policy == "drop":
-        code = [_REFUSE]
-    else:
-        (address,) = struct.unpack("!I", socket.inet_aton(host))
-        code = [(_LD_WORD, 0, 0, _IP_SOURCE), (_JEQ, 0, 1, address), _ACCEPT, _REFUSE]
-        if policy == "exact":
-            code = [
-                (_LD_WORD, 0, 0, _IP_SOURCE),
-                (_JEQ, 0, 3, address),
-                (_LD_HALF, 0, 0, _UDP_SOURCE),
-                (_JEQ, 0, 1, source),
-                _ACCEPT,
-                _REFUSE,
-            ]
-    return b"".join(struct.pack("HBBI", *step) for step in code)
+    def __init__(self, steps: list[tuple[int, int, int, int]]) -> None:
+        code = b"".join(struct.pack("HBBI", *step) for step in steps)
+        self._code = ctypes.create_string_buffer(code, len(code))
+        self._header = struct.pack("HL", len(steps), ctypes.addressof(self._code))
+
+    def attach(self, fd: int, host: str = "", source: int = 0) -> None:
+        """Set the filter on a socket.
+
+        Raises:
+            OSError: `host` is no IPv4 address, or the kernel refused the filter.
+        """
+        if host:
+            # struct sock_filter has 8 bytes, its constant at 4; the network's byte order is as
+            # loaded by the filter's machine
+            struct.pack_into("I", self._code, 12, int.from_bytes(socket.inet_aton(host)))
+        if source:
+            struct.pack_into("I", self._code, 28, source)
+        if _libc.setsockopt(fd, socket.SOL_SOCKET, _SO_ATTACH_FILTER, self._header, 16) != 0:
+            raise OSError(ctypes.get_errno(), "the kernel refused a socket filter")
+
+
+_DROP = _Filter([_REFUSE])
+_HOST = _Filter([(_LD_WORD, 0, 0, _IP_SOURCE), (_JEQ, 0, 1, 0), _ACCEPT, _REFUSE])
+_EXACT = _Filter(
+    [
+        (_LD_WORD, 0, 0, _IP_SOURCE),
+        (_JEQ, 0, 3, 0),
+        (_LD_HALF, 0, 0, _UDP_SOURCE),
+        (_JEQ, 0, 1, 0),
+        _ACCEPT,
+        _REFUSE,
+    ]
+)
 
 
 class PortSockets:
-    """Finds this process's own UDP socket that is bound to a port."""
+    """Finds this process's own UDP socket that is bound to a port.
+
+    The kernel gives out the lowest free descriptor, so a new socket is found among those that
+    were released or just above the highest known one.
+    """
 
     def __init__(self) -> None:
         self._fds: dict[int, int] = {}
-        self._taken: set[int] = set()
+        self._released: set[int] = set()
+        self._last = 3
         self._name = ctypes.create_string_buffer(28)
         self._size = ctypes.c_uint(28)
         self._size_ref = ctypes.byref(self._size)
+        # What is open now belongs to the engine itself.
+        opened = {int(name) for name in os.listdir("/proc/self/fd")}
+        self._top = max(opened) + 1
+        self._released |= set(range(3, self._top)) - opened
 
     def find(self, port: int) -> int | None:
         """Return the file descriptor of the socket bound to `port`, None if there is none."""
         fd = self._fds.get(port)
-        if fd is not None:
-            if self._port_of(fd) == port:
-                return fd
-            self.release(port)
-        below = self._fds.get(port - 1)
-        if below is not None and self._port_of(below + 1) == port:
-            return self._keep(port, below + 1)
-        missing = 0
-        fd = 2
-        while missing < _GAP:
-            fd += 1
-            if fd in self._taken:
-                missing = 0
-                continue
+        if fd is not None and self._port_of(fd) == port:
+            return fd
+        # A session's sockets are made one after the other.
+        if self._port_of(self._last + 1) == port:
+            return self._keep(port, self._last + 1)
+        for fd in chain(sorted(self._released), range(self._top, self._top + _GAP)):
             found = self._port_of(fd)
             if found == port:
                 return self._keep(port, fd)
-            missing = missing + 1 if found is None else 0
-        return self._search(port)
+            if found == 0:
+                # another kind of socket, such as a client's connection: not to be looked at again
+                self._released.discard(fd)
+        self._look_at_all()
+        return self._fds.get(port)
 
     def release(self, port: int) -> None:
-        """The engine has closed the socket of `port`."""
+        """The engine closes the socket of `port`."""
         fd = self._fds.pop(port, None)
         if fd is not None:
-            self._taken.discard(fd)
+            self._released.add(fd)
 
     def _keep(self, port: int, fd: int) -> int:
-        self._fds[port] = fd
-        self._taken.add(fd)
+        self._fds[port] = self._last = fd
+        self._released.discard(fd)
+        if fd >= self._top:
+            self._released.update(range(self._top, fd))
+            self._top = fd + 1
         return fd
 
-    def _search(self, port: int) -> int | None:
-        """Look at every descriptor: a client died without releasing, so the map is stale."""
-        self._fds.clear()
-        self._taken.clear()
-        for name in os.listdir("/proc/self/fd"):
-            found = self._port_of(int(name))
-            if found == port:
-                return self._keep(port, int(name))
-        return None
+    def _look_at_all(self) -> None:
+        """Build the map anew: it is stale where a client ended without releasing ports."""
+        fds = {int(name) for name in os.listdir("/proc/self/fd")}
+        self._fds = {port: fd for fd in fds if (port := self._port_of(fd))}
+        self._top = max(fds) + 1
+        self._released = set(range(3, self._top)) - set(self._fds.values())
 
     def _port_of(self, fd: int) -> int | None:
         """Return the port of an IPv4 socket, 0 for another socket, None for no socket."""
@@ -158,6 +175,7 @@ class Guard:
 
     def __init__(self) -> None:
         self._sockets = PortSockets()
+        self._junk = ctypes.create_string_buffer(1)
 
     def apply(self, rule: Rule) -> bool:
         """Filter the RTP and RTCP sockets of a port; False if there are none.
@@ -165,32 +183,27 @@ class Guard:
         What waits in a socket from before is thrown away, since nobody vouches for it.
 
         Raises:
-            OSError: the kernel refused the filter.
+            OSError: the host is no IPv4 address, or the kernel refused the filter.
         """
-        rtcp_policy: Policy = "host" if rule.policy == "exact" else rule.policy
-        return self._attach(rule.port, program(rule.policy, rule.host, rule.source)) and (
-            self._attach(rule.port + 1, program(rtcp_policy, rule.host, 0))
-        )
+        for port in (rule.port, rule.port + 1):
+            fd = self._sockets.find(port)
+            if fd is None:
+                return False
+            if rule.policy == "open":
+                # fails with ENOENT where no filter was set, which is what is wanted
+                _libc.setsockopt(fd, socket.SOL_SOCKET, _SO_DETACH_FILTER, b"\0\0\0\0", 4)
+                continue
+            if rule.policy == "drop":
+                _DROP.attach(fd)
+            elif rule.policy == "host" or port != rule.port:
+                _HOST.attach(fd, rule.host)
+            else:
+                _EXACT.attach(fd, rule.host, rule.source)
+            while _libc.recv(fd, self._junk, 1, socket.MSG_DONTWAIT) >= 0:
+                pass
+        return True
 
     def release(self, port: int) -> None:
         """A session with this RTP port is over."""
         self._sockets.release(port)
         self._sockets.release(port + 1)
-
-    def _attach(self, port: int, code: bytes | None) -> bool:
-        fd = self._sockets.find(port)
-        if fd is None:
-            return False
-        if code is None:
-            zero = ctypes.c_int(0)
-            # fails with ENOENT where no filter was set, which is what is wanted
-            _libc.setsockopt(fd, socket.SOL_SOCKET, _SO_DETACH_FILTER, ctypes.byref(zero), 4)
-            return True
-        steps = ctypes.create_string_buffer(code, len(code))
-        header = struct.pack("HL", len(code) // 8, ctypes.addressof(steps))
-        if _libc.setsockopt(fd, socket.SOL_SOCKET, _SO_ATTACH_FILTER, header, len(header)) != 0:
-            raise OSError(ctypes.get_errno(), "the kernel refused a socket filter")
-        junk = ctypes.create_string_buffer(1)
-        while _libc.recv(fd, junk, 1, socket.MSG_DONTWAIT) >= 0:
-            pass
-        return True

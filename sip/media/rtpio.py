@@ -380,7 +380,8 @@ class RtpIoEngine:
             await self._ask([command])
 
     async def _filters_stand(self, session: str, state: _Session) -> bool:
-        rules = [_rule(state.a, state.a.remote), _rule(state.b, state.b.remote)]
+        # b's sockets were made first, which is the order they are found in fastest
+        rules = [_rule(state.b, state.b.remote), _rule(state.a, state.a.remote)]
         guarded = [rule for rule in rules if rule.policy != "open"]
         if not guarded:
             return True
@@ -389,15 +390,16 @@ class RtpIoEngine:
         except MediaError:
             await self.delete(session)
             raise
-        (reply,) = await self._ask([f"Q {session} a b npkts_ina npkts_ino"])
+        (reply,) = await self._ask([f"Q {session} b a npkts_ina npkts_ino"])
         counts = reply.split()
         return all(
             count == "0" for rule, count in zip(rules, counts, strict=True) if rule in guarded
         )
 
     async def _filter(self, rules: list[Rule]) -> None:
-        words = [rule.encode() for rule in rules]
-        words += [f"-{port}" for port in self._released]
+        # Released ports first: their descriptors may be those of the new ones.
+        words = [f"-{port}" for port in self._released]
+        words += [rule.encode() for rule in rules]
         self._released.clear()
         replies = await self._request(self._side, ["f " + " ".join(words)])
         if replies[0] != "ok":
