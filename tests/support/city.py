@@ -68,16 +68,17 @@ class Agent:
             await asyncio.sleep(_POLL)
 
     async def available(self) -> None:
-        """Become available and wait until the queue role has it so, with a reachable phone."""
-        await self.api.set_state("available")
+        """Become available and wait until the queue role has it so, with a reachable phone.
+
+        Work that waits is offered at once, so that "offered" is as good.
+        """
         deadline = time.monotonic() + 5.0
         while True:
+            await self.api.set_state("available")
             view = await self.view()
-            if view.get("chosen") == "available" and view.get("reachable"):
-                if view.get("activity") == "wrap-up":
-                    await self.api.set_state("available")
-                elif view.get("activity") == "available":
-                    return
+            ready = view.get("activity") in ("available", "offered")
+            if ready and view.get("chosen") == "available" and view.get("reachable"):
+                return
             if time.monotonic() > deadline:
                 raise AssertionError(f"{self.person} does not become available: {view}")
             await asyncio.sleep(_POLL)
@@ -253,6 +254,11 @@ class SipLog:
     def messages(self, start: str) -> list[str]:
         """Return the messages whose first line matches the regular expression `start`."""
         return re.findall(rf"(?ms)^((?:{start}).*?)^--end msg--", self.text)
+
+    def received(self, start: str) -> list[str]:
+        """Return those of the messages that came from the server."""
+        pattern = rf"(?ms)\bRX \d+ bytes [^\n]*\n((?:{start}).*?)^--end msg--"
+        return re.findall(pattern, self.text)
 
     def dialog(self, call_id: str | None = None) -> dict[str, str]:
         """Return Call-ID, tags and contact of the newest answered INVITE."""
