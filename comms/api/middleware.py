@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from http import HTTPStatus
 
@@ -14,6 +15,8 @@ from comms.api.problems import problem
 
 #: a queue with 10,000 members fits
 MAX_BODY_BYTES = 1_048_576
+_DISCARD_BYTES = 16 * 1_048_576
+_DISCARD_SECONDS = 5.0
 
 # No inline scripts: a text that slips into a page cannot run. Styles are let in inline, because
 # accessible component libraries set them while they run.
@@ -78,8 +81,9 @@ class Guard:
             if message["type"] == "http.request":
                 read += len(message.get("body", b""))
                 if read > self._max_body:
+                    await _discard(receive, message)
                     # Of this kind, because the framework makes any other a broken body.
-                    raise HTTPException(413, self._limit, {"Connection": "close"})
+                    raise HTTPException(413, self._limit)
             return message
 
         try:
@@ -98,10 +102,26 @@ class Guard:
         return 0
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        answer = problem(
-            413, "too-large", HTTPStatus(413).phrase, self._limit, {"Connection": "close"}
-        )
+        await _discard(receive, {"type": "http.request", "more_body": True})
+        answer = problem(413, "too-large", HTTPStatus(413).phrase, self._limit)
         await answer(scope, receive, send)
+
+
+async def _discard(receive: Receive, message: Message) -> None:
+    """Read the rest of a body without keeping it, within bounds.
+
+    An answer to somebody who is still sending is lost with the connection.
+    """
+    read = 0
+    try:
+        async with asyncio.timeout(_DISCARD_SECONDS):
+            while message["type"] == "http.request" and message.get("more_body", False):
+                read += len(message.get("body", b""))
+                if read > _DISCARD_BYTES:
+                    return
+                message = await receive()
+    except TimeoutError:
+        return
 
 
 def _route(scope: Scope) -> str:
