@@ -129,6 +129,9 @@ class WorkArrived(msgspec.Struct, frozen=True, omit_defaults=True, tag="work-arr
     #: shown to people who may see numbers; never logged
     number: str | None = None
     preferred_agent: str | None = None
+    #: closed work of the same person (left through the menu, transferred, answered), whose place
+    #: in time this one keeps
+    continues: str | None = None
 
 
 class WorkLeft(msgspec.Struct, frozen=True, tag="work-left"):

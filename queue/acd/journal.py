@@ -23,12 +23,11 @@ import math
 import time
 import uuid
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any
 
 import msgspec
 import structlog
 from redis.asyncio import Redis
-from redis.asyncio.connection import Connection
 from redis.exceptions import RedisError
 
 from comms.bus.acd import Command, Decision, Event, Tick
@@ -36,6 +35,7 @@ from comms.bus.streams import Codec, Keys
 
 from . import publication, scripts
 from .engine import Engine, EngineError, InvalidConfiguration, InvalidSnapshot
+from .link import Link, Parts
 
 _log = structlog.get_logger("acd")
 
@@ -47,16 +47,11 @@ _event_json = msgspec.json.Encoder().encode
 #: leader would die of it again and nobody's call would be distributed any more.
 _DEFECTS = (EngineError, ArithmeticError, AssertionError, LookupError, TypeError, ValueError)
 
-#: Time-outs of a server that accepts connections and does not answer.
-_SILENCE = 3.0
-
 #: The journal's ids count whole milliseconds: a Tick written earlier could still be too early.
 _CLOCK_STEP = 0.001
 
 #: Seconds after which a snapshot is taken however little has happened.
 _SNAPSHOT_AT_LATEST = 60.0
-
-Parts: TypeAlias = "tuple[bytes | str | int, ...]"
 
 
 class LeaseLost(Exception):
@@ -80,7 +75,7 @@ class Rules:
 
     lease: float = 1.5
     batch: int = 256
-    gather: float = 0.008
+    gather: float = 0.015
     snapshot_every: int = 2000
     snapshot_pause: float = 5.0
     keep_hours: float = 48.0
@@ -128,55 +123,6 @@ class Counters:
             "comms_acd_lag_seconds": f"{self.lag:.3f}",
         }
         return [part for pair in named.items() for part in pair]
-
-
-class Link:
-    """One connection on which several commands go out in one write.
-
-    Replies come in order. A reply that is an error raises; the connection is then of no use.
-    """
-
-    def __init__(self, client: Redis) -> None:
-        self._connection: Connection = client.connection_pool.make_connection()  # type: ignore[no-untyped-call]
-        self._heard = 0.0
-        self._watch: asyncio.Task[None] | None = None
-
-    async def open(self) -> None:
-        """Connect."""
-        await self._connection.connect()  # type: ignore[no-untyped-call]
-        self._heard = time.monotonic()
-        self._watch = asyncio.create_task(self._notice_silence())
-
-    async def close(self) -> None:
-        """Disconnect; replies that are under way are lost."""
-        if self._watch is not None:
-            self._watch.cancel()
-        await self._connection.disconnect(nowait=True)
-
-    async def send(self, *commands: Parts) -> None:
-        """Write commands; their replies are read with `reply`, one for each."""
-        packed = b"".join(self._connection.pack_commands(commands))
-        await self._connection.send_packed_command(packed, check_health=False)
-
-    async def reply(self) -> Any:
-        """Return the next reply."""
-        found = await self._connection.read_response(timeout=math.inf)
-        self._heard = time.monotonic()
-        return found
-
-    async def call(self, *command: bytes | str | int) -> Any:
-        """Send one command and return its reply."""
-        await self.send(command)
-        return await self.reply()
-
-    async def _notice_silence(self) -> None:
-        # One look a second costs less than a time-out around every read.
-        while True:
-            await asyncio.sleep(1.0)
-            if time.monotonic() - self._heard > _SILENCE:
-                _log.warning("redis-silent", seconds=_SILENCE)
-                await self._connection.disconnect(nowait=True)
-                return
 
 
 @dataclass
@@ -286,14 +232,15 @@ class _Leader:
             pending += self._duties()
             # What has been decided goes out at once; only the next look at the journal waits.
             if pending:
-                await self._link.send(*pending)
+                self._link.send(*pending)
                 pending = []
             pause = self._gathered_until - time.monotonic()
             if pause > 0 and self._tick is None:
                 await asyncio.sleep(pause)
-            await self._link.send(self._read_command())
-            await self._take_replies()
-            rows = _rows(await self._link.reply())
+            self._link.send(self._read_command())
+            *done, news = await self._link.replies(len(self._awaited) + 1)
+            self._take_replies(done)
+            rows = _rows(news)
             if rows:
                 pending = self._apply(rows)
                 self._gathered_until = time.monotonic() + self._rules.gather
@@ -415,10 +362,9 @@ class _Leader:
 
     # --- what comes in --------------------------------------------------------------------
 
-    async def _take_replies(self) -> None:
-        """Read the replies to everything sent before the XREAD."""
-        for meaning in self._awaited:
-            reply = await self._link.reply()
+    def _take_replies(self, replies: list[Any]) -> None:
+        """Take the replies to everything sent before the XREAD."""
+        for meaning, reply in zip(self._awaited, replies, strict=True):
             if meaning == "guarded" and reply == -1:
                 raise LeaseLost
             if meaning == "tick":

@@ -56,6 +56,8 @@ from .model import VERSION, Agent, GoneOffer, GoneWork, Offer, QueueDay, State, 
 from .tables import AgentInput, WorkInput, presence
 from .timers import Timer
 
+#: Work that an agent lets pass again and again is passed over up to 2**this times.
+MOST_DOUBLINGS = 4
 #: How many people's registrations and engagements are kept beyond the configured agents.
 MOST_PEOPLE = 100_000
 
@@ -257,6 +259,8 @@ class Engine(Floor):
         if before is not None and before.outcome == "abandoned":
             # A late copy of its arrival: the caller has gone.
             return
+        if before is None and command.continues is not None:
+            before = state.gone_works.get(command.continues)
         queue = self._index.queues.get(command.queue)
         if queue is None:
             self._reject(command.work, command.queue, command.owner, "unknown-queue")
@@ -484,8 +488,10 @@ class Engine(Floor):
             offer = Offer(name, work.id, work.queue, agent_id, work.owner, state.now, due)
             state.offers[name] = offer
             work.offers.append(name)
+            times = work.times[agent_id] = work.times.get(agent_id, 0) + 1
+            # Also moves the agent to the end, where the strategy sequential looks.
             work.asked.pop(agent_id, None)
-            work.asked[agent_id] = True
+            work.asked[agent_id] = 2 ** min(times - 1, MOST_DOUBLINGS)
             agent = state.agents[agent_id]
             agent.offer = name
             self._agent(agent, "offer")

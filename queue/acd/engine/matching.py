@@ -2,8 +2,9 @@
 
 Work is served by effective priority, then by seniority, over all queues whose agents are free:
 the order does not depend on which queue is looked at first. An agent who let an offer of some
-work pass gets it again only after everybody else who is free was asked for it; before that they
-get the next work once, so that neither the work nor what waits behind it starves.
+work pass gets it again only after everybody else who is free was asked for it as often; before
+that they get the next work: once, then twice, four times and so on, so that neither work that
+somebody refuses nor what waits behind it starves.
 """
 
 from __future__ import annotations
@@ -60,31 +61,32 @@ class Matcher:
         if not able:
             return None
         found = self._first(able, self._fresh)
+        again = found is None
         if found is None:
-            # Everybody free was asked for everything here: a new round begins.
-            found = self._first(able, lambda lane: lane.waiting[0] if lane.waiting else None)
-            if found is not None:
-                self._state.works[found[0][2]].asked = {}
+            found = self._soonest(able)
         if found is None:
+            again = False
             found = self._first(able, self._joinable)
         if found is None:
             return None
         entry, lane = found
-        match = self._match(lane, self._state.works[entry[2]])
+        work = self._state.works[entry[2]]
+        match = self._match(lane, work, self._not_soonest(lane, work) if again else work.asked)
         self._count_skipped(match.agents, entry)
         return match
 
     def _count_skipped(self, agents: tuple[str, ...], entry: Entry) -> None:
-        """Let earlier work that was passed over for having been refused be asked next time.
+        """Note of earlier work that it was passed over for having been refused.
 
-        Without it, work that somebody refused would starve behind whatever comes later.
+        After so many times its turn has come again; otherwise it would starve behind whatever
+        arrives later.
         """
         for agent_id in agents:
             for lane in self._index.lanes_of(self._state.agents[agent_id]):
                 if lane.waiting and lane.waiting[0] < entry:
                     for earlier in lane.waiting[:_LOOK_AHEAD]:
                         if earlier < entry:
-                            self._state.works[earlier[2]].asked.pop(agent_id, None)
+                            _pass_over(self._state.works[earlier[2]], agent_id)
 
     def _first(
         self, lanes: list[Lane], find: Callable[[Lane], Entry | None]
@@ -119,19 +121,39 @@ class Matcher:
         asked = work.asked
         return len(asked) < len(lane.free) or any(key[-1] not in asked for key in lane.free)
 
-    def _match(self, lane: Lane, work: Work) -> Match:
+    def _soonest(self, lanes: list[Lane]) -> tuple[Entry, Lane] | None:
+        """Return the work that somebody free is to pass over least often, if all were asked."""
+        best: tuple[int, Entry, Lane] | None = None
+        for lane in lanes:
+            for entry in lane.waiting[:_LOOK_AHEAD]:
+                asked = self._state.works[entry[2]].asked
+                left = min(asked.get(str(key[-1]), 0) for key in lane.free[:_MOST_LOOKED_AT])
+                if best is None or (left, entry) < best[:2]:
+                    best = left, entry, lane
+        return None if best is None else (best[1], best[2])
+
+    def _not_soonest(self, lane: Lane, work: Work) -> dict[str, int]:
+        """Return those of a lane's free agents who pass the work over more often than others."""
+        if lane.queue.config.strategy == "ring-all":
+            return {}
+        left = {str(key[-1]): work.asked.get(str(key[-1]), 0) for key in lane.free}
+        least = min(left.values())
+        return {agent_id: n for agent_id, n in left.items() if n > least}
+
+    def _match(self, lane: Lane, work: Work, asked: dict[str, int]) -> Match:
         strategy = lane.queue.config.strategy
         turn = self._state.days[work.queue].turn
         preferred = work.preferred
         wished = None
-        if preferred is not None and preferred not in work.asked:
+        if preferred is not None and preferred not in asked:
             wished = self._index.key_in(preferred, lane)
         if wished is not None and strategy != "ring-all":
             keys = [wished]
         else:
             seed = f"{work.id}:{self._state.offered}"
+            last = next(reversed(work.asked), None)
             keys = strategies.pick(
-                strategy, lane.free, work.asked, lane.members, turn, lane.queue.heaviest, seed
+                strategy, lane.free, asked, last, lane.members, turn, lane.queue.heaviest, seed
             )
             if strategy == "round-robin":
                 tier, position, agent = keys[0]
@@ -178,3 +200,11 @@ class Matcher:
         if agent.state == "offline" and agent.chosen != "offline":
             return "unreachable"
         return _BY_STATE[agent.state]
+
+
+def _pass_over(work: Work, agent_id: str) -> None:
+    left = work.asked.get(agent_id, 0) - 1
+    if left > 0:
+        work.asked[agent_id] = left
+    else:
+        work.asked.pop(agent_id, None)

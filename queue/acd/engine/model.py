@@ -61,8 +61,10 @@ class Work(msgspec.Struct):
     state: WorkStage = "waiting"
     #: queues it has been in; overflow never goes back
     visited: list[str] = []
-    #: agents asked in this round; nobody is asked again before the round is over
-    asked: dict[str, bool] = {}
+    #: agents asked -> how often they pass it over before they are asked again; last asked last
+    asked: dict[str, int] = {}
+    #: how often each agent was asked
+    times: dict[str, int] = {}
     #: ids of the offers that ring
     offers: list[str] = []
     #: who has it

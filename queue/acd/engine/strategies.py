@@ -36,7 +36,8 @@ def key(strategy: Strategy, agent: Agent, member: Membership) -> Key:
 def pick(
     strategy: Strategy,
     free: Sequence[Key],
-    asked: dict[str, bool],
+    asked: Mapping[str, int],
+    last: str | None,
     members: Mapping[str, Membership],
     turn: Mapping[int, tuple[int, str]],
     heaviest: int,
@@ -46,7 +47,8 @@ def pick(
 
     Args:
         free: sorted keys of the free agents who can take the work.
-        asked: who was asked for this work in this round, in that order.
+        asked: who is not to be asked, since others come first.
+        last: who was asked for this work last.
         members: the queue's members, to look up weights and places.
         turn: round-robin: tier -> (position, agent) asked last.
         heaviest: greatest weight among the members.
@@ -59,11 +61,10 @@ def pick(
         return [first]
     if strategy == "sequential":
         # Goes on behind whoever was asked last, over all tiers, and starts again at the end.
-        if not asked:
+        place = members.get(last) if last is not None else None
+        if place is None or last is None:
             return [first]
-        last = next(reversed(asked))
-        place = members.get(last)
-        begin = bisect_right(free, (place.tier, place.position, last)) if place else 0
+        begin = bisect_right(free, (place.tier, place.position, last))
         return [_next_fresh(free, asked, 0, begin, len(free))]
     tier = int(first[0])
     low, high = bisect_left(free, (tier,)), bisect_left(free, (tier + 1,))
@@ -77,7 +78,7 @@ def pick(
 
 
 def _next_fresh(
-    free: Sequence[Key], asked: Mapping[str, bool], low: int, begin: int, high: int
+    free: Sequence[Key], asked: Mapping[str, int], low: int, begin: int, high: int
 ) -> Key:
     """Return the first key of somebody not asked, from `begin` to `high`, then from `low`."""
     for at in range(begin, high):
@@ -90,7 +91,7 @@ def _draw(
     free: Sequence[Key],
     low: int,
     high: int,
-    asked: Mapping[str, bool],
+    asked: Mapping[str, int],
     members: Mapping[str, Membership],
     heaviest: int,
     seed: str,
