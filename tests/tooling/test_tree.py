@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
+import sys
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -19,6 +22,8 @@ REGISTRIES = re.compile(
     re.IGNORECASE,
 )
 LONGEST = 800
+#: our own packages, and what pydantic and FastAPI are made of and hand to their users
+OWN = {"comms", "sip", "acd", "video", "annotated_types", "starlette"}
 SOURCES = {".py", ".ts", ".tsx", ".css", ".mjs", ".sh"}
 
 
@@ -97,3 +102,34 @@ def test_the_lock_files_agree_and_hold_what_pyproject_names() -> None:
 def _names(requirements: list[str]) -> set[str]:
     names = {re.split(r"[\[<>=!~; ]", each, maxsplit=1)[0] for each in requirements}
     return {re.sub(r"[-_.]+", "-", name).lower() for name in names} - {"comms"}
+
+
+def test_every_library_that_the_program_imports_is_named_in_pyproject() -> None:
+    """What comes along with another package today may be gone tomorrow."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = _names([*project["dependencies"], *project["optional-dependencies"]["probe"]])
+    imported = {
+        name: str(path.relative_to(ROOT))
+        for folder in ("comms", "sip", "video", "queue/acd")
+        for path in (ROOT / folder).rglob("*.py")
+        for name in _imports(path)
+    }
+    packages = metadata.packages_distributions()
+    unnamed = {
+        name: path
+        for name, path in imported.items()
+        if name not in sys.stdlib_module_names | OWN
+        and not named
+        & {re.sub(r"[-_.]+", "-", dist).lower() for dist in packages.get(name, ["unknown"])}
+    }
+    assert unnamed == {}
+
+
+def _imports(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.partition(".")[0])
+    return names
