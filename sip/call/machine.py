@@ -211,7 +211,7 @@ class CallMachine(Waiting):
             case dialplan.ToTrunk(number, trunks, emergency):
                 call.direction = "outbound"
                 call.emergency = emergency
-                call.trunk_number = number
+                call.trunk_number = call.to_number = number
                 call.trunks_left = tuple(t.name for t in trunks)
                 self._next_trunk(503, "unreachable")
             case dialplan.ToQueue(queue):
