@@ -40,7 +40,7 @@ RENEW = _GUARD + "return 1"
 PUBLISH = (
     _GUARD
     + """
-if redis.call('GET', KEYS[3]) == ARGV[4] then return 0 end
+if ARGV[6] ~= '0' and redis.call('GET', KEYS[3]) == ARGV[4] then return 0 end
 local last = 6 + tonumber(ARGV[6])
 for i = 7, last do
   redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[5], '*', 'm', ARGV[i])

@@ -10,8 +10,6 @@ import datetime
 import functools
 import zoneinfo
 
-import holidays
-
 from comms.bus.acd import Hours
 
 DEFAULT_ZONE = "Europe/Berlin"
@@ -38,6 +36,9 @@ def public_holidays(subdivision: str, year: int) -> frozenset[datetime.date]:
     Raises:
         ValueError: there is no such subdivision.
     """
+    # Loaded when a queue asks for it: it takes as long as everything else of the role.
+    import holidays
+
     country, _, part = subdivision.rpartition("-")
     try:
         found = holidays.country_holidays(country or "DE", subdiv=part, years=year)
