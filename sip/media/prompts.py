@@ -80,7 +80,6 @@ class PromptStore:
         self._folder = folder.absolute()
         self._city = city
         self._paths: dict[tuple[str, str], str] = {}
-        self._seconds: dict[str, float] = {}
         #: recordings that the last `ensure` could not use, each with its reason
         self.problems: tuple[str, ...] = ()
 
@@ -106,12 +105,8 @@ class PromptStore:
         Raises:
             PromptError: "unknown-prompt" if there is none of that name.
         """
-        path = self.path(name, language)
-        seconds = self._seconds.get(path)
-        if seconds is None:
-            seconds = os.stat(f"{path}.8").st_size / _BYTES_PER_SECOND
-            self._seconds[path] = seconds
-        return seconds
+        # Not remembered: a recording may have been replaced while calls go on.
+        return os.stat(f"{self.path(name, language)}.8").st_size / _BYTES_PER_SECOND
 
     def missing(self) -> list[str]:
         """Return the prompts of the catalogue that are not there, as `language/name`."""
@@ -151,7 +146,6 @@ class PromptStore:
         for problem in problems:
             _log.warning("prompt-unusable", problem=problem)
         self._paths.clear()
-        self._seconds.clear()
 
     def _sources(self) -> dict[str, list[_Source]]:
         """Return what each prompt can be made from, the preferred source first."""
