@@ -1,1 +1,1 @@
-"""The platform: people, devices, permissions, stores, HTTP API, live events and the command line."""
+"""The platform: people, devices, permissions, stores, HTTP API, live events, command line."""

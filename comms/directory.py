@@ -55,7 +55,7 @@ class Number:
 
 @dataclass(frozen=True, slots=True)
 class MenuKey:
-    """What one key of a queue's menu does: route to a queue with a matter noted, or go on waiting."""
+    """What one key of a queue's menu does: route to a queue with a matter noted, or wait on."""
 
     key: str
     queue: str

@@ -96,5 +96,5 @@ def configure(settings: Logging, role: str) -> None:
     )
     logging.basicConfig(handlers=[handler], level=max(level, logging.INFO), force=True)
     # one line a request and a query says nothing that metrics do not, and shows paths and values
-    for chatty in ("uvicorn.access", "uvicorn.error", "sqlalchemy.engine", "alembic", "httpx", "asyncio"):
+    for chatty in ("uvicorn", "sqlalchemy", "alembic", "httpx", "asyncio"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
