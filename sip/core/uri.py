@@ -105,6 +105,8 @@ def split_commas(text: str) -> list[str]:
     """
     if "," not in text:
         return [text.strip()]
+    if text.count(",") > MAX_PARAMS:
+        raise _bad("list")
     if '"' not in text and "<" not in text:
         return [part.strip() for part in text.split(",")]
     return _split_outside(text, ",")
@@ -146,14 +148,14 @@ _SPECIAL_SEMICOLON: Final = re.compile(r'[";<>\\]').finditer
 
 
 def parse_params(text: str, what: str = "parameter") -> Params:
-    """Header parameters from `;a=b;c` (the leading semicolon may be missing).
+    """Header parameters from `a=b;c`, without the leading semicolon.
 
     Names are lower-case; a quoted value keeps its quotes (see `unquote`); a parameter without
     value has None; the first of equal names counts.
     """
     params: Params = {}
-    if text[:1] == ";":
-        text = text[1:]
+    if not text:
+        return params
     if '"' not in text and " " not in text and "\t" not in text and len(text) < 1024:
         # The usual case; whatever is odd goes the long way below.
         for part in text.split(";"):
@@ -366,7 +368,7 @@ class SipUri:
             or self.host.lower() != other.host.lower()
             or self.port != other.port
             or self.username != other.username
-            or self.user is None != (other.user is None)
+            or (self.user is None) != (other.user is None)
             or unescape(self.password or "") != unescape(other.password or "")
         ):
             return False
@@ -551,7 +553,7 @@ class NameAddr:
                 rest = rest.lstrip()
                 if rest[:1] != ";":
                     raise _bad("name-addr")
-                self.params = parse_params(rest)
+                self.params = parse_params(rest[1:])
             else:
                 self.params = {}
         else:
