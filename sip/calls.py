@@ -26,7 +26,7 @@ from sip.call import dialplan, model
 from sip.call.machine import CallMachine
 from sip.call.session import describe_or_none, remote
 from sip.core import events as ua_events
-from sip.core.dialog import LegState
+from sip.core.leg import LegState
 from sip.core.errors import StateError
 from sip.core.timers import Timer, TimerWheel
 from sip.core.ua import UserAgent

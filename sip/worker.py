@@ -7,6 +7,7 @@ events go to registrar or calls; what these store is committed; then the datagra
 from __future__ import annotations
 
 import asyncio
+import resource
 import secrets
 import ssl
 import time
@@ -102,6 +103,9 @@ class Worker:
         """
         settings = self.settings
         self._loop = asyncio.get_running_loop()
+        # connections are limited by settings, not by what a shell happens to allow
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         self.client = redis.asyncio.Redis.from_url(
             settings.redis_url, socket_timeout=2.0, socket_connect_timeout=2.0
         )
