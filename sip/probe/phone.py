@@ -157,7 +157,10 @@ class PhoneCall:
 
     async def answer(self, code: int = 200) -> None:
         """Answer an incoming call with a status: 180 rings, 183 opens early media, 200 takes it."""
-        await self._phone._order("answer", call=self.number, code=code)
+        try:
+            await self._phone._order("answer", call=self.number, code=code)
+        except PhoneError as error:
+            raise PhoneError(f"{error}: {self._story()}") from None
 
     async def hangup(self, code: int = 0) -> None:
         """End the call; an incoming one that rings is refused with `code` (603 by default)."""

@@ -238,8 +238,8 @@ class _Process:
             self.tell(id=number, result=verb(**request))
         except pj.Error as error:
             self.tell(id=number, error=f"{error.title}: {error.reason}")
-        except (KeyError, ValueError, TypeError) as error:
-            self.tell(id=number, error=repr(error))
+        except (ValueError, TypeError) as error:
+            self.tell(id=number, error=str(error))
 
     def _drop_finished(self) -> None:
         # A call object may only go once its last callback has returned.
@@ -371,34 +371,40 @@ class _Process:
             raise
         return call.number
 
+    def _line(self, number: int) -> _Call:
+        call = self.calls.get(number)
+        if call is None:
+            raise ValueError(f"call {number} is over")
+        return call
+
     def answer(self, *, call: int, code: int) -> None:
-        self.calls[call].answer(_code(code))
+        self._line(call).answer(_code(code))
 
     def hangup(self, *, call: int, code: int) -> None:
-        self.calls[call].hangup(_code(code) if code else pj.CallOpParam(True))
+        self._line(call).hangup(_code(code) if code else pj.CallOpParam(True))
 
     def hold(self, *, call: int) -> None:
-        self.calls[call].setHold(pj.CallOpParam(True))
+        self._line(call).setHold(pj.CallOpParam(True))
 
     def resume(self, *, call: int) -> None:
         prm = pj.CallOpParam(True)
         prm.opt.videoCount = 0
         prm.opt.flag = pj.PJSUA_CALL_UNHOLD
-        self.calls[call].reinvite(prm)
+        self._line(call).reinvite(prm)
 
     def update(self, *, call: int) -> None:
         prm = pj.CallOpParam(True)
         prm.opt.videoCount = 0
-        self.calls[call].update(prm)
+        self._line(call).update(prm)
 
     def dtmf(self, *, call: int, digits: str) -> None:
-        self.calls[call].dialDtmf(digits)
+        self._line(call).dialDtmf(digits)
 
     def transfer(self, *, call: int, uri: str) -> None:
-        self.calls[call].xfer(uri, pj.CallOpParam(True))
+        self._line(call).xfer(uri, pj.CallOpParam(True))
 
     def attend(self, *, call: int, other: int) -> None:
-        self.calls[call].xferReplaces(self.calls[other], pj.CallOpParam(True))
+        self._line(call).xferReplaces(self._line(other), pj.CallOpParam(True))
 
     def adopt_transfer(self, call: _Call, prm: Any) -> None:
         """Follow a REFER that the far end sent: the new call is reported like one placed here."""
@@ -434,7 +440,7 @@ class _Process:
         del old
 
     def statistics(self, *, call: int) -> dict[str, Any]:
-        rtcp = self.calls[call].getStreamStat(0).rtcp
+        rtcp = self._line(call).getStreamStat(0).rtcp
         return {
             "sent": int(rtcp.txStat.pkt),
             "received": int(rtcp.rxStat.pkt),

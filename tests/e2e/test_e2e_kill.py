@@ -28,12 +28,17 @@ async def city(own_system: RunningSystem) -> AsyncIterator[City]:
         await after.quiet()
 
 
-async def replaced(system: RunningSystem, name: str, old: int, within: float = 10.0) -> None:
-    """Wait until another process runs under this name."""
+async def replaced(system: RunningSystem, name: str, old: int, within: float = 20.0) -> None:
+    """Wait until another process serves under this name."""
     deadline = time.monotonic() + within
-    while system.children().get(name, old) == old:
+    while True:
+        new = system.children().get(name, old)
+        if new != old and any(
+            f'"pid": {new},' in line and "child serves" in line for line in system.log.splitlines()
+        ):
+            return
         assert time.monotonic() < deadline, f"{name} was not replaced"
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.02)
 
 
 def kill(system: RunningSystem, name: str) -> int:
