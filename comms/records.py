@@ -28,6 +28,7 @@ from comms.bus.records import CallRecord
 from comms.bus.streams import Codec, Keys
 from comms.store import models as m
 from comms.store.engine import is_temporary, writing
+from comms.tasks import end
 
 log = structlog.get_logger(__name__)
 
@@ -78,10 +79,8 @@ class RecordWriter:
 
     async def stop(self) -> None:
         """Stop after the batch at hand."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        await end(self._task)
+        self._task = None
 
     async def backlog(self) -> int:
         """Return how many records wait in the stream."""

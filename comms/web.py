@@ -41,6 +41,7 @@ from comms.store.directory import publish_changes
 from comms.store.engine import open_engine
 from comms.store.migrate import SchemaTooNew
 from comms.store.prepare import prepare_store
+from comms.tasks import end
 
 if TYPE_CHECKING:
     from comms.settings import Settings
@@ -202,8 +203,7 @@ async def web_role(config: WebConfig) -> AsyncIterator[WebRole]:
         retention.start()
         yield WebRole(app, services, live, records)
     finally:
-        announcing.cancel()
-        await asyncio.gather(announcing, return_exceptions=True)
+        await end(announcing)
         await live.stop()
         for part in (channels, retention, records, hub):
             await part.stop()

@@ -15,6 +15,7 @@ from comms.people.actions import audit
 from comms.store import models as m
 from comms.store.engine import writing
 from comms.store.house import House, load_house
+from comms.tasks import end
 
 log = structlog.get_logger(__name__)
 
@@ -144,10 +145,8 @@ class Retention:
 
     async def stop(self) -> None:
         """Stop; a sweep that runs is cut between two transactions or rolled back."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        await end(self._task)
+        self._task = None
 
     async def _run(self) -> None:
         while True:

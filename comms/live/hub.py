@@ -23,6 +23,7 @@ from comms.live.views import Lookup
 from comms.people.queries import load_briefs
 from comms.store import models as m
 from comms.store.engine import reading
+from comms.tasks import end
 
 T = TypeVar("T")
 
@@ -88,10 +89,8 @@ class LiveHub:
 
     async def stop(self) -> None:
         """Stop following."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        await end(self._task)
+        self._task = None
 
     async def refresh_lookup(self) -> None:
         """Read names and numbers anew, after people or queues changed."""
@@ -250,10 +249,8 @@ class ChannelListener:
 
     async def stop(self) -> None:
         """Stop listening."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-            self._task = None
+        await end(self._task)
+        self._task = None
 
     async def _listen(self) -> None:
         failures = 0

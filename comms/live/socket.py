@@ -20,6 +20,7 @@ from comms.live.views import Teller, snapshot
 from comms.people.access import Viewer
 from comms.people.queries import me_of
 from comms.problems import NotAuthenticated
+from comms.tasks import end
 
 log = structlog.get_logger(__name__)
 
@@ -103,9 +104,7 @@ class LiveServer:
             return
         tasks = [self._sender, self._round]
         self._sender = self._round = None
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*tasks)
         for sid in list(self._connections):
             await self.server.disconnect(sid)
         self._connections.clear()
