@@ -11,9 +11,9 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from support.system import RunningSystem
 from support.city import City
 from support.phones import both_hear, talk
+from support.system import RunningSystem, run
 
 pytestmark = pytest.mark.e2e
 A, B = 700.0, 1100.0
@@ -22,12 +22,7 @@ A, B = 700.0, 1100.0
 @pytest.fixture(scope="module")
 def patient(prompts: Path) -> Iterator[RunningSystem]:
     """A system that waits a second, not ten, for the first message of a connection."""
-    running = RunningSystem(prompts, SIP__TCP_FIRST_MESSAGE_SECONDS="1.0")
-    try:
-        running.start()
-        yield running
-    finally:
-        running.stop()
+    yield from run(RunningSystem(prompts, SIP__TCP_FIRST_MESSAGE_SECONDS="1.0"))
 
 
 @pytest.fixture
