@@ -5,7 +5,7 @@
 * PATH: rtp-io's own command protocol (unix stream, no authentication: the folder is closed
   to other users);
 * PATH.side: this module's protocol, lines of text. The child greets with
-  `hello NAME NOTIFY ADDRESS PORT_MIN PORT_MAX PID`. A client sends `f [-PORT...] RULE...` (see
+  `hello NAME NOTIFY ADDRESS PORT_MIN PORT_MAX TTL`. A client sends `f [-PORT...] RULE...` (see
   `sip.media.guard`; ports with a minus are released) and gets `ok` or `failed PORT`, or `w`,
   which wakes the engine up to free the ports of ended sessions, and gets `ok`. Each notice of
   the engine (a DTMF digit, a session that timed out) goes to every client as `n TAG ...`.
@@ -356,7 +356,7 @@ def _run(args: argparse.Namespace, path: Path, wake: socket.socket) -> NoReturn:
     listener.listen(16)
     hello = (
         f"hello {args.name} {engine.rtpp_nsock_spec} {args.address} "
-        f"{args.port_min} {args.port_max} {os.getpid()}\n"
+        f"{args.port_min} {args.port_max} {args.ttl}\n"
     )
     try:
         heartbeat = Heartbeat(path, args.address)

@@ -45,12 +45,14 @@ NOWHERE = "240.0.0.1"
 _NOWHERE_PORT = 9
 #: seconds between reconnects, the last one repeated
 BACK_OFF = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
-#: seconds after which an engine's idle sessions are refreshed; its time-out is 60
-REFRESH_SECONDS = 15.0
+#: how often an engine's idle sessions are refreshed within its time-out
+_REFRESHES = 4
 #: how often a session is tried: somebody may send before the filters stand, or ended sessions'
 #: ports may not be free yet
 _OPEN_TRIES = 4
 _WAKE_SECONDS = 0.01
+#: ports of ended sessions are told with the next filters, or when there are so many
+_MAX_RELEASED = 64
 #: the engine counts jitter in units of the RTP clock, which is 8 kHz for all of G.711 and G.722
 _CLOCK_RATE = 8000.0
 _SESSION = re.compile(r"[A-Za-z0-9_.@-]{1,120}\Z")
@@ -129,7 +131,9 @@ class RtpIoEngine:
         self._sessions: dict[str, _Session] = {}
         self._control: LineProtocol | None = None
         self._side: LineProtocol | None = None
+        #: how rtp-io names the pipe its notices go into, and its time-out in seconds
         self._notify = ""
+        self._timeout = 60
         self._released: list[int] = []
         self._alive = False
         self._closed = False
@@ -294,6 +298,8 @@ class RtpIoEngine:
                     f"D {session} a b",
                 ]
             )
+        if len(self._released) >= _MAX_RELEASED:
+            await self._filter([])
         if replies[0].startswith("E") or replies[1].startswith("E"):
             return None
         return Quality(a=_quality(replies[0]), b=_quality(replies[1]))
@@ -472,7 +478,8 @@ class RtpIoEngine:
         except OSError:  # TimeoutError is one
             side.close()
             raise
-        self._side, self._control, self._notify = side, control, words[2]
+        self._side, self._control = side, control
+        self._notify, self._timeout = words[2], int(words[6])
         self._alive = True
 
     def _connection_lost(self) -> None:
@@ -511,7 +518,7 @@ class RtpIoEngine:
     def _refresh_later(self) -> None:
         if self._refresh is None and not self._closed:
             loop = asyncio.get_running_loop()
-            self._refresh = loop.call_later(REFRESH_SECONDS, self._refresh_idle)
+            self._refresh = loop.call_later(self._timeout / _REFRESHES, self._refresh_idle)
 
     def _refresh_idle(self) -> None:
         self._refresh = None

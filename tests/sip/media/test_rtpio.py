@@ -7,11 +7,20 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from sip.media.engine import DtmfEvent, EngineEvent, EngineLost, Local, MediaError, Remote
+from sip.media.engine import (
+    DtmfEvent,
+    EngineEvent,
+    EngineLost,
+    Local,
+    MediaError,
+    MediaTimeout,
+    Remote,
+)
 from sip.media.rtpio import RtpIoEngine
 from tests.support.media import EngineProcess, RtpSocket
 
@@ -303,6 +312,49 @@ async def test_keys_are_told_with_their_side(
     a.key(local_a.port, 0)
     assert await asyncio.wait_for(events.get(), 2) == DtmfEvent("c1", "a", "0", 60)
     await client.close()
+
+
+async def test_silence_ends_a_session_but_hold_and_music_do_not(
+    tmp_path: Path, phones: list[RtpSocket], music: str
+) -> None:
+    process = EngineProcess(tmp_path, "--ttl", "1")
+    events: asyncio.Queue[EngineEvent] = asyncio.Queue()
+    client = await RtpIoEngine.connect(process.path, "media-t", on_event=events.put_nowait)
+    a, b, *_ = phones
+    await client.open("waiting", at(a))
+    await client.open("music", at(a))
+    await client.play("music", "a", music, None)
+    await client.open("held", at(a), at(b))
+    await client.set_remote("held", "a", None)
+    await client.set_remote("held", "b", None)
+    await client.open("silent", at(a), at(b))
+    assert await asyncio.wait_for(events.get(), 5) == MediaTimeout("silent")
+    await client.open("again", at(a), at(b))
+    assert await asyncio.wait_for(events.get(), 5) == MediaTimeout("again")
+    assert await client.delete("silent") is None
+    for session in ("waiting", "music", "held"):
+        assert await client.delete(session) is not None
+    await client.close()
+    process.close()
+
+
+@pytest.mark.parametrize("payload", [0, 8, 9])
+async def test_prompts_play_in_the_phones_first_encoding(
+    engine: RtpIoEngine, phones: list[RtpSocket], tmp_path: Path, payload: int
+) -> None:
+    for kind in (0, 8, 9):
+        (tmp_path / f"hello.{kind}").write_bytes(bytes([kind + 1]) * 1600)
+    caller, *_ = phones
+    payloads = (payload, *({0, 8, 9} - {payload}), 101)
+    await engine.open("c1", Remote(caller.host, caller.port, payloads, 101))
+    await engine.play("c1", "a", str(tmp_path / "hello"))
+    packets = caller.wait(10)
+    assert len(packets) == 10
+    assert {packet[1] & 0x7F for packet in packets} == {payload}
+    assert fills(packets) == {payload + 1}
+    stamps = [int.from_bytes(packet[4:8]) for packet in packets]
+    # G.722 counts 8,000 a second, too (RFC 3551 §4.5.2)
+    assert {later - earlier for earlier, later in pairwise(stamps)} == {160}
 
 
 async def test_loss_and_jitter_are_counted(engine: RtpIoEngine, phones: list[RtpSocket]) -> None:
