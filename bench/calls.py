@@ -59,17 +59,27 @@ def measure(pid: int, work: str, system: str, rate: float, run: Any) -> Figure:
     return Figure(work, system, rate, load.done, load.failed, used * 1000 / done, parts)
 
 
-def _calls(service: str, rate: float, seconds: float, target: int) -> Any:
-    def run() -> rig.Load:
-        with tempfile.TemporaryDirectory() as folder:
-            numbers = Path(folder) / "numbers.csv"
-            numbers.write_text(f"SEQUENTIAL\n{service};caller;\n")
-            return rig.sipp(
-                SCENARIOS / "caller.xml", service=service, rate=rate, count=int(rate * seconds),
-                hold_ms=HOLD_MS, port=rig.TRUNK_PORT, target=target, extra=("-inf", str(numbers)),
-            )  # fmt: skip
+def caller(
+    service: str,
+    rate: float,
+    seconds: float,
+    target: int,
+    *,
+    hold_ms: int = HOLD_MS,
+    port: int = rig.TRUNK_PORT,
+) -> rig.Load:
+    """Call `service` at a rate for some seconds; each call is held and ended by the caller."""
+    with tempfile.TemporaryDirectory() as folder:
+        numbers = Path(folder) / "numbers.csv"
+        numbers.write_text(f"SEQUENTIAL\n{service};caller;\n")
+        return rig.sipp(
+            SCENARIOS / "caller.xml", service=service, rate=rate, count=int(rate * seconds),
+            hold_ms=hold_ms, port=port, target=target, extra=("-inf", str(numbers)),
+        )  # fmt: skip
 
-    return run
+
+def _calls(service: str, rate: float, seconds: float, target: int) -> Any:
+    return lambda: caller(service, rate, seconds, target)
 
 
 def ours(selected: set[str], seconds: float) -> Iterator[Figure]:
@@ -89,20 +99,27 @@ def ours(selected: set[str], seconds: float) -> Iterator[Figure]:
             yield measure(system.pid, "register", "comms", 1000, _registrations(rig.SIP_PORT))
 
 
-def _registrations(target: int) -> Any:
-    def run() -> rig.Load:
-        with tempfile.TemporaryDirectory() as folder:
-            accounts = Path(folder) / "accounts.csv"
-            lines = [f"u{i:05d};pw{i:05d};" for i in range(1, 10_001)]
-            accounts.write_text("SEQUENTIAL\n" + "\n".join(lines) + "\n")
-            return rig.sipp(
-                SCENARIOS / "register.xml", service=rig.DOMAIN, rate=1000, count=10_000,
-                hold_ms=0, target=target,
-                extra=("-inf", str(accounts), "-key", "domain", rig.DOMAIN, "-key",
-                       "contact_port", "15070"),
-            )  # fmt: skip
+def registrations(target: int, rate: float = 1000, count: int = 10_000) -> rig.Load:
+    """Register accounts with digest, each challenged once."""
+    with tempfile.TemporaryDirectory() as folder:
+        accounts = Path(folder) / "accounts.csv"
+        lines = [f"u{i:05d};pw{i:05d};" for i in range(1, 10_001)]
+        accounts.write_text("SEQUENTIAL\n" + "\n".join(lines) + "\n")
+        return rig.sipp(
+            SCENARIOS / "register.xml", service=rig.DOMAIN, rate=rate, count=count,
+            hold_ms=0, target=target,
+            extra=("-inf", str(accounts), "-key", "domain", rig.DOMAIN, "-key",
+                   "contact_port", "15070"),
+        )  # fmt: skip
 
-    return run
+
+def _registrations(target: int) -> Any:
+    return lambda: registrations(target)
+
+
+def asterisk_installed() -> bool:
+    """Return whether the peers' folder holds an Asterisk."""
+    return (PEERS / "asterisk/usr/sbin/asterisk").exists()
 
 
 @contextlib.contextmanager
@@ -130,7 +147,7 @@ def asterisk(agents: int) -> Iterator[int]:
 
 def peers(selected: set[str], seconds: float) -> Iterator[Figure]:
     """Measure Asterisk with the same load, where it is installed."""
-    if not (PEERS / "asterisk/usr/sbin/asterisk").exists():
+    if not asterisk_installed():
         return
     for agents in (100, 1000):
         work = f"queue-{agents}"

@@ -138,8 +138,15 @@ class System:
         environment |= {f"COMMS_{key}": value for key, value in variables.items()}
         environment["PYTHONPATH"] = f"{root}:{root / 'queue'}"
         self._process = subprocess.Popen(
-            ["taskset", "-c", SERVER_CORE, sys.executable, "-c",
-             "from comms.cli import app; app()", "serve"],
+            [
+                "taskset",
+                "-c",
+                SERVER_CORE,
+                sys.executable,
+                "-c",
+                "from comms.cli import app; app()",
+                "serve",
+            ],
             env=environment,
             cwd=self.folder,
             stdout=(self.folder / "log").open("wb"),
