@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, get_args
 
@@ -170,9 +170,9 @@ def role(url: str) -> Iterator[int]:
 
 
 def processor_seconds(pid: int) -> float:
-    """Return the processor time a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """Return the processor time that all threads of a process have used."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
 
 class Telephony:
@@ -249,7 +249,7 @@ async def measure_journal(agents: int, per_second: float, seconds: float) -> Non
     """Print the processor time of a queue call in the queue role and in Valkey."""
     with tempfile.TemporaryDirectory() as name, valkey(Path(name)) as (url, store):
         client: Redis = Redis.from_url(url)
-        await _answers(client)
+        await _until(client.ping)
         with role(url) as leader:
             talk, wrap_up = 1.0, 0.8
             keys = Keys()
@@ -259,8 +259,7 @@ async def measure_journal(agents: int, per_second: float, seconds: float) -> Non
                 await telephony.tell(
                     SetReachable(f"a{n}", True), SetAgentState(f"a{n}", "available")
                 )
-            while await client.hlen(keys.acd_agents) < agents:
-                await asyncio.sleep(0.05)
+            await _until(lambda: _has_agents(client, keys, agents))
             listener = asyncio.create_task(telephony.listen())
             await telephony.call(per_second, 4.0)
             before = processor_seconds(leader), processor_seconds(store), telephony.closed
@@ -271,6 +270,8 @@ async def measure_journal(agents: int, per_second: float, seconds: float) -> Non
             in_store = (processor_seconds(store) - before[1]) / calls * 1000
             delays = sorted(telephony.delays)
             listener.cancel()
+            if os.environ.get("BENCH_METRICS"):
+                print(await client.hgetall(keys.metrics("queue-1")))
             print(
                 f"journal: {agents} agents, {calls / seconds:.1f} calls/s: queue role "
                 f"{in_role:.3f} ms, Valkey {in_store:.3f} ms a call, "
@@ -283,9 +284,9 @@ async def measure_journal(agents: int, per_second: float, seconds: float) -> Non
 
 async def measure_throughput(agents: int, entries: int) -> None:
     """Print how many journal entries a second a leader takes when they lie there already."""
-    with tempfile.TemporaryDirectory() as name, valkey(Path(name)) as (url, store):
+    with tempfile.TemporaryDirectory() as name, valkey(Path(name)) as (url, _):
         client: Redis = Redis.from_url(url)
-        await _answers(client)
+        await _until(client.ping)
         keys = Keys()
         telephony = Telephony(client, keys, 1.0)
         await telephony.tell(city(2, agents))
@@ -296,11 +297,9 @@ async def measure_throughput(agents: int, entries: int) -> None:
             await telephony.tell(*commands[at : at + 500])
         last = (await client.xrevrange(keys.acd_journal, count=1))[0][0]
         with role(url) as leader:
-            while await client.get(keys.acd_applied) is None:
-                await asyncio.sleep(0.002)
+            await _until(lambda: client.get(keys.acd_applied))
             began = time.monotonic()
-            while await client.get(keys.acd_applied) != last:
-                await asyncio.sleep(0.01)
+            await _until(lambda: _is_applied(client, keys, last))
             took = time.monotonic() - began
             print(
                 f"journal: {len(commands)} entries taken over in {took:.2f} s, "
@@ -310,14 +309,22 @@ async def measure_throughput(agents: int, entries: int) -> None:
         await client.aclose()
 
 
-async def _answers(client: Redis) -> None:
-    for _ in range(500):
-        try:
-            await client.ping()
-            return
-        except (RedisError, OSError):
-            await asyncio.sleep(0.01)
-    raise RuntimeError("Valkey does not answer")
+async def _until(condition: Callable[[], Awaitable[Any]]) -> None:
+    """Wait until a condition holds."""
+    for _ in range(6000):
+        with contextlib.suppress(RedisError, OSError):
+            if await condition():
+                return
+        await asyncio.sleep(0.01)
+    raise RuntimeError("waited for a minute")
+
+
+async def _has_agents(client: Redis, keys: Keys, count: int) -> bool:
+    return bool(await client.hlen(keys.acd_agents) >= count)
+
+
+async def _is_applied(client: Redis, keys: Keys, entry: bytes) -> bool:
+    return bool(await client.get(keys.acd_applied) == entry)
 
 
 def main() -> None:

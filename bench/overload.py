@@ -4,7 +4,8 @@
 
 The best rate is searched first: the highest offered rate of which at least 98 % is completed. Then
 twice and four times that rate is offered, and after it a moderate one, to see that the system is
-itself again. A call that is held all the while must survive. Asterisk is put to the same load where it is installed.
+itself again. A call that is held all the while must survive. Asterisk is put to the same load
+where it is installed.
 """
 
 from __future__ import annotations

@@ -199,9 +199,6 @@ class Sip(Section):
     min_session_expires: int = Field(
         90, ge=90, le=86400, description="Shortest session timer in seconds that is accepted."
     )
-    max_call_seconds: float = Field(
-        4 * 3600.0, gt=0, le=7 * 86400, description="A call that lasts longer is ended."
-    )
     ring_seconds: float = Field(
         60.0, gt=0, le=600, description="How long a person's devices ring for a direct call."
     )

@@ -72,6 +72,7 @@ class Calls:
         self,
         *,
         worker: str,
+        ring_seconds: float,
         keys: Keys,
         directory: Directory,
         agent: UserAgent,
@@ -86,6 +87,7 @@ class Calls:
         pump: Callable[[], None],
     ) -> None:
         self.worker = worker
+        self.ring_seconds = ring_seconds
         self.directory = directory
         self.stats = CallStats()
         self._keys = keys

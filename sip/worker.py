@@ -153,6 +153,7 @@ class Worker:
         )
         self.calls = Calls(
             worker=self.name,
+            ring_seconds=settings.sip.ring_seconds,
             keys=self.keys,
             directory=directory,
             agent=self._ua,

@@ -60,8 +60,6 @@ from sip.call.waiting import Waiting
 from sip.core.errors import SipError
 from sip.media.engine import Remote, Side
 
-#: how long phones ring before a plain call is given up
-NO_ANSWER_SECONDS = 60.0
 #: how long a call waits for an engine after its own was lost
 REANCHOR_SECONDS = 5.0
 _REANCHOR_RETRY = 0.2
@@ -192,7 +190,7 @@ class CallMachine(Waiting):
         number = call.dial
         for target in targets:
             self._invite(target, "caller", offer, number, "")
-        call.timers["no-answer"] = self._now + NO_ANSWER_SECONDS
+        call.timers["no-answer"] = self._now + self._ctx.ring_seconds
         self._publish("ringing")
         self._do(Save())
 
@@ -251,7 +249,7 @@ class CallMachine(Waiting):
             self._invite(target, "callee", offer, call.from_number, call.from_name)
         call.phase = "ringing"
         if not call.emergency:
-            call.timers["no-answer"] = self._now + NO_ANSWER_SECONDS
+            call.timers["no-answer"] = self._now + self._ctx.ring_seconds
         self._publish("ringing")
         self._do(Save())
 

@@ -149,6 +149,10 @@ class Context(Protocol):
     def worker(self) -> str:
         """Name of the SIP worker, under which the queue role addresses its offers."""
 
+    @property
+    def ring_seconds(self) -> float:
+        """How long phones ring before a plain call is given up."""
+
     def devices(self, person: str) -> list[Target]:
         """The registered devices of a person."""
 

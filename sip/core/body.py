@@ -56,7 +56,7 @@ def _part(message: Message, body: bytes) -> bytes | None:
     boundary = unquote(parse_params(rest).get("boundary") or "")
     if not boundary:
         return None
-    marker = b"--" + boundary.encode("utf-8", "surrogateescape")
+    marker = b"--" + boundary.encode(message._codec, "replace")
     for part in body.split(marker, _MAX_PARTS)[1:]:
         if part.startswith(b"--"):
             break

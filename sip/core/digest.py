@@ -53,7 +53,7 @@ def _hash_of(algorithm: str) -> Callable[[bytes], str] | None:
 
 
 def _encode(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")
+    return text.encode("utf-8", "replace")
 
 
 def ha1(user: str, realm: str, password: str, algorithm: str = "MD5") -> str:

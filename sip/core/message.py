@@ -204,7 +204,7 @@ class Via:
 class Message:
     """What requests and responses have in common."""
 
-    __slots__ = ("_body", "_cache", "_keys", "_lines", "_raw")
+    __slots__ = ("_body", "_cache", "_codec", "_keys", "_lines", "_raw")
 
     _keys: list[str]
     _lines: list[str]
@@ -212,6 +212,8 @@ class Message:
     #: the bytes the message was parsed from, None once anything was changed
     _raw: bytes | None
     _cache: dict[str, Any]
+    #: how the head is encoded: utf-8, or latin-1 when it came as what is not UTF-8
+    _codec: str
 
     def _start_line(self) -> str:
         raise NotImplementedError
@@ -475,7 +477,11 @@ class Message:
         raw = self._raw
         if raw is None:
             head = "\r\n".join([self._start_line(), *self._lines]) + "\r\n\r\n"
-            raw = head.encode("utf-8", "surrogateescape") + self._body
+            try:
+                raw = head.encode(self._codec) + self._body
+            except UnicodeEncodeError:
+                # Something was added that the sender's encoding does not have.
+                raw = head.encode("utf-8", "replace") + self._body
             self._raw = raw
         return raw
 
@@ -492,6 +498,7 @@ class Message:
         self._body = body
         self._raw = None
         self._cache = {}
+        self._codec = "utf-8"
 
 
 class Request(Message):
@@ -544,6 +551,7 @@ class Request(Message):
         other._body = self._body
         other._raw = self._raw
         other._cache = {}
+        other._codec = self._codec
         return other
 
     def __repr__(self) -> str:
@@ -628,7 +636,13 @@ def parse_message(data: bytes, *, stream: bool = False) -> Request | Response:
         if not data.endswith(b"\r\n"):
             raise ParseError("sip.parse.head", "no empty line after the header fields")
         end = len(data) - 2
-    head = data[:end].decode("utf-8", "surrogateescape")
+    codec = "utf-8"
+    try:
+        head = data[:end].decode()
+    except UnicodeDecodeError:
+        # Old phones write ISO 8859-1. It gives valid text for any bytes, and the bytes back.
+        codec = "latin-1"
+        head = data[:end].decode(codec)
     lines = head.split("\r\n")
     text = "".join(lines)
     if "\n" in text or "\r" in text:
@@ -666,6 +680,7 @@ def parse_message(data: bytes, *, stream: bool = False) -> Request | Response:
     message._keys = keys
     message._lines = lines
     message._cache = {}
+    message._codec = codec
     body = data[end + 4 :]
     if error is None:
         if "content-length" in keys:
@@ -792,6 +807,7 @@ def response_for(
     response._body = body
     response._raw = None
     response._cache = {}
+    response._codec = request._codec
     return response
 
 

@@ -181,9 +181,10 @@ def _address_type(host: str) -> str:
 class SessionDescription:
     """A whole description."""
 
-    __slots__ = ("lines", "media")
+    __slots__ = ("_codec", "lines", "media")
 
     def __init__(self, lines: list[str], media: list[Media]) -> None:
+        self._codec = "utf-8"
         #: the session's lines, whole, without line ends
         self.lines = lines
         self.media = media
@@ -191,7 +192,12 @@ class SessionDescription:
     @classmethod
     def parse(cls, data: bytes) -> SessionDescription:
         """Parse; raises SdpError. Line ends may be LF alone (RFC 8866 §5)."""
-        text = data.decode("utf-8", "surrogateescape")
+        codec = "utf-8"
+        try:
+            text = data.decode()
+        except UnicodeDecodeError:
+            codec = "latin-1"
+            text = data.decode(codec)
         lines = text.replace("\r\n", "\n").rstrip("\n").split("\n")
         if len(lines) > MAX_LINES:
             raise SdpError("sip.sdp.too-large", "too many lines")
@@ -218,18 +224,22 @@ class SessionDescription:
                 current.append(line)
         if not origin:
             raise SdpError("sip.sdp.origin", "no o= line")
-        return cls(session, media)
+        sdp = cls(session, media)
+        sdp._codec = codec
+        return sdp
 
     def serialize(self) -> bytes:
         """The description with CRLF line ends."""
         lines = list(self.lines)
         for media in self.media:
             lines += media.lines
-        return ("\r\n".join(lines) + "\r\n").encode("utf-8", "surrogateescape")
+        return ("\r\n".join(lines) + "\r\n").encode(self._codec, "replace")
 
     def copy(self) -> SessionDescription:
         """A copy that can be changed by itself."""
-        return SessionDescription(list(self.lines), [Media(list(m.lines)) for m in self.media])
+        copy = SessionDescription(list(self.lines), [Media(list(m.lines)) for m in self.media])
+        copy._codec = self._codec
+        return copy
 
     @property
     def origin(self) -> tuple[str, str, str]:

@@ -40,11 +40,14 @@ def _bad(what: str, status: int = 400) -> ParseError:
 
 
 def unescape(text: str) -> str:
-    """Undo %XX escapes; what is not UTF-8 afterwards keeps its bytes as surrogates."""
+    """Undo %XX escapes; what is not UTF-8 afterwards is read as ISO 8859-1."""
     if "%" not in text:
         return text
-    raw = unquote_to_bytes(text.encode("utf-8", "surrogateescape"))
-    return raw.decode("utf-8", "surrogateescape")
+    raw = unquote_to_bytes(text)
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("latin-1")
 
 
 def escape_user(text: str) -> str:
@@ -58,7 +61,7 @@ def escape_header(text: str) -> str:
 
 
 def _percent(match: re.Match[str]) -> str:
-    data = match[0].encode("utf-8", "surrogateescape")
+    data = match[0].encode("utf-8", "replace")
     return "".join(f"%{byte:02X}" for byte in data)
 
 

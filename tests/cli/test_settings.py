@@ -38,7 +38,6 @@ WRONG = {
     "sip.name": "Comms\r\nEvil: 1",
     "sip.session_expires": "60",
     "sip.min_session_expires": "1",
-    "sip.max_call_seconds": "0",
     "sip.ring_seconds": "3600",
     "sip.register_min_expires": "0",
     "sip.register_default_expires": "5",

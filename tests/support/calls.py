@@ -77,6 +77,7 @@ class City:
     """The surroundings of a call: who is registered, how long prompts are."""
 
     worker = "sip-1"
+    ring_seconds = 60.0
 
     def __init__(self) -> None:
         self.directory = musterstadt()
