@@ -6,7 +6,7 @@ and after, so that a live connection can be told the difference as its person ma
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -68,8 +68,6 @@ class LiveState:
     agents: dict[str, acd.AgentView] = field(default_factory=dict)
     queues: dict[str, acd.QueueView] = field(default_factory=dict)
     calls: dict[str, sip_bus.CallView] = field(default_factory=dict)
-    #: person -> registered devices, where telephony has told
-    registered: dict[str, int] = field(default_factory=dict)
     current: bool = True
     #: queue -> ids of its work; kept beside `works`, so that one queue is shown without all others
     by_queue: dict[str, set[str]] = field(default_factory=dict)
@@ -81,11 +79,10 @@ class LiveState:
         agents: Iterable[acd.AgentView],
         queues: Iterable[acd.QueueView],
         calls: Iterable[sip_bus.CallView],
-        registered: Mapping[str, int] | None = None,
         current: bool = True,
     ) -> LiveState:
         """Return the state that these views make."""
-        state = cls(current=current, registered=dict(registered or {}))
+        state = cls(current=current)
         for work in works:
             state._put_work(work)
         state.agents = {view.agent: view for view in agents}
@@ -120,11 +117,9 @@ class LiveState:
                 return [] if removed is None else [QueueChange(removed, None)]
             case sip_bus.CallChanged(view=call):
                 return self._call(call)
-            case sip_bus.DevicesChanged():
-                self.registered[event.person] = event.registered
-                return []
             case _:
-                # Offers, assignments and decisions show in the views of work and agents.
+                # Offers, assignments, decisions and registrations show in the views of work and
+                # agents.
                 return []
 
     def set_current(self, current: bool) -> list[Change]:

@@ -156,7 +156,9 @@ async def test_the_life_of_a_device(web: Web, admin: httpx.AsyncClient, redis: R
     hashes = digest_hashes("desk-9", "musterstadt.example", password)
     assert directory.devices["desk-9"].ha1_sha256 == hashes.sha256
     assert directory.people["anna.schmidt"].devices == ("201", "desk-9")
+    await redis.hset(Keys().bindings("desk-9"), mapping={"a": "{}", "b": "{}"})
     shown = (await admin.get("/api/v1/admin/devices/desk-9")).json()
+    assert shown["registered"] == 2
     assert "password" not in shown
     body = {"person": None, "password": "another secret", "site_number": "+492214710"}
     answer = await admin.put("/api/v1/admin/devices/desk-9", json=body)

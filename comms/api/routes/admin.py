@@ -175,7 +175,7 @@ async def list_devices(
         query = query.where(m.Device.user > cursor)
     async with reading(deps.engine) as session:
         rows, following = _page(list(await session.scalars(query)), limit, "user")
-    return s.DevicePage(items=tuple(_device(row) for row in rows), next=following)
+    return s.DevicePage(items=tuple(await _devices(deps, rows)), next=following)
 
 
 @router.post("/devices", status_code=201, response_model=s.DeviceCreated, summary="Add a device")
@@ -192,7 +192,8 @@ async def add_device(given: s.DeviceNew, admin: Admin, deps: Deps) -> s.DeviceCr
     async with writing(deps.engine) as session:
         row = await actions.do_create_device(session, admin.id, spec)
     await _changed(deps)
-    return s.DeviceCreated(**dict(_device(row)), password=password)
+    (item,) = await _devices(deps, [row])
+    return s.DeviceCreated(**dict(item), password=password)
 
 
 @router.get("/devices/{user}", response_model=s.DeviceItem, summary="One device")
@@ -202,7 +203,8 @@ async def get_device(user: Key, admin: Admin, deps: Deps) -> s.DeviceItem:
         row = await session.get(m.Device, user)
     if row is None:
         raise NotFound(f"there is no device {user}")
-    return _device(row)
+    (item,) = await _devices(deps, [row])
+    return item
 
 
 @router.put("/devices/{user}", response_model=s.DeviceItem, summary="Change a device")
@@ -218,7 +220,8 @@ async def change_device(user: Key, given: s.DeviceGiven, admin: Admin, deps: Dep
     async with writing(deps.engine) as session:
         row = await actions.do_change_device(session, admin.id, spec)
     await _changed(deps)
-    return _device(row)
+    (item,) = await _devices(deps, [row])
+    return item
 
 
 @router.delete("/devices/{user}", status_code=204, summary="Remove a device")
@@ -230,13 +233,22 @@ async def remove_device(user: Key, admin: Admin, deps: Deps) -> Response:
     return Response(status_code=204)
 
 
-def _device(row: m.Device) -> s.DeviceItem:
-    return s.DeviceItem(
-        user=row.user,
-        person=row.person,
-        behind_nat=row.behind_nat,
-        site_number=row.site_number,
-    )
+async def _devices(deps: Services, rows: list[m.Device]) -> list[s.DeviceItem]:
+    """Return devices with how many contacts telephony has registered for each."""
+    async with deps.redis.pipeline(transaction=False) as pipe:
+        for row in rows:
+            pipe.hlen(deps.keys.bindings(row.user))
+        registered: list[int] = await pipe.execute()
+    return [
+        s.DeviceItem(
+            user=row.user,
+            person=row.person,
+            behind_nat=row.behind_nat,
+            site_number=row.site_number,
+            registered=count,
+        )
+        for row, count in zip(rows, registered, strict=True)
+    ]
 
 
 # --- numbers ----------------------------------------------------------------------------------
