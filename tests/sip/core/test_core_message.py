@@ -249,11 +249,20 @@ def test_a_stream_needs_content_length() -> None:
         parse_message(data, stream=True)
 
 
-def test_undecodable_bytes_survive() -> None:
-    data = b"OPTIONS sip:x SIP/2.0\r\nSubject: \xff\xfe\x80 \xc3\xa4\r\n\r\n"
+def test_undecodable_bytes_survive_and_are_valid_text() -> None:
+    """An old phone's ISO 8859-1: readable, storable as JSON, and unchanged when passed on."""
+    data = (
+        b'OPTIONS sip:x SIP/2.0\r\nFrom: "M\xfcller" <sip:%FF@b>;tag=1\r\nX: \xff\xfe\x80\r\n\r\n'
+    )
     message = parse_message(data)
-    message.set("X", "y")
-    assert b"\xff\xfe\x80 \xc3\xa4" in message.serialize()
+    assert message.from_.display == "M\u00fcller"
+    assert message.from_.parsed.username == "\u00ff"  # type: ignore[union-attr]
+    (message.get("X") or "").encode()
+    message.set("Y", "y")
+    assert b"\xff\xfe\x80" in message.serialize()
+    assert b'"M\xfcller"' in response_for(message, 200).serialize()  # type: ignore[arg-type]
+    message.set("Z", "\u20ac")
+    assert parse_message(message.serialize()).get("Z") == "\u20ac"
 
 
 def test_numbers_are_bounded() -> None:
