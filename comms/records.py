@@ -35,6 +35,7 @@ log = structlog.get_logger(__name__)
 GROUP = "records"
 _BATCH = 200
 _BLOCK_MS = 1000
+_GATHER_SECONDS = 0.25
 #: entries that another writer read and did not finish for this long are taken over
 _CLAIM_AFTER_MS = 60_000
 _CLAIM_EVERY_SECONDS = 30.0
@@ -100,7 +101,9 @@ class RecordWriter:
                 if time.monotonic() >= self._next_claim:
                     self._next_claim = time.monotonic() + _CLAIM_EVERY_SECONDS
                     await self._claim()
-                await self._turn(">")
+                if await self._turn(">"):
+                    # one transaction for what ends meanwhile, not one a call
+                    await asyncio.sleep(_GATHER_SECONDS)
                 failures = 0
             except (RedisError, OSError) as error:
                 # NOGROUP after the live store lost its data: the groups are made anew.

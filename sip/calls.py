@@ -34,7 +34,7 @@ from sip.identity import caller_of, identity_headers
 from sip.location import Location
 from sip.media.engine import DtmfEvent, EngineEvent, Local, MediaError, Quality
 from sip.media.pool import EnginePool
-from sip.media.prompts import PromptStore
+from sip.media.prompts import PromptError, PromptStore
 from sip.state import Committer
 from sip.trunks import Trunks
 
@@ -146,8 +146,11 @@ class Calls:
         return self._trunks.target(name, number, self._now)
 
     def duration(self, prompt: str, language: str) -> float:
-        """How long a prompt is, in seconds."""
-        return self._prompts.duration(prompt, language)
+        """How long a prompt is, in seconds; a missing one takes no time."""
+        try:
+            return self._prompts.duration(prompt, language)
+        except PromptError:
+            return 0.0
 
     # --- new calls -------------------------------------------------------------------------------
 
@@ -463,7 +466,11 @@ class Calls:
         session = machine.call.media.session
         engine = self._pool.where(session)
         if engine is not None:
-            path = self._prompts.path(do.prompt, do.language)
+            try:
+                path = self._prompts.path(do.prompt, do.language)
+            except PromptError as error:
+                _log.error("prompt-missing", error=str(error))
+                return
             self._spawn(self._quiet(engine.play(session, do.side, path, do.times)))
 
     def _do_stop(self, machine: CallMachine, do: model.StopPlaying, now: float) -> None:

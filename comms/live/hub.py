@@ -38,6 +38,7 @@ _calls = msgspec.json.Decoder(sip_bus.CallView)
 
 #: how long one XREAD waits; also how soon a queue role that went away is noticed
 _BLOCK_SECONDS = 1.0
+_GATHER_SECONDS = 0.05
 _BATCH = 500
 #: pauses between attempts to reach the live store
 _PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0)
@@ -153,6 +154,9 @@ class LiveHub:
         changes += self.state.set_current(current)
         if changes:
             await self._tell(changes)
+        if answer:
+            # what happens meanwhile goes out together
+            await asyncio.sleep(_GATHER_SECONDS)
 
     def _apply(
         self, codec: Codec[Any], rows: Iterable[tuple[bytes, dict[bytes, bytes]]]
