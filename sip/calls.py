@@ -26,8 +26,8 @@ from sip.call import dialplan, model
 from sip.call.machine import CallMachine
 from sip.call.session import describe_or_none, remote
 from sip.core import events as ua_events
-from sip.core.leg import LegState
 from sip.core.errors import StateError
+from sip.core.leg import LegState
 from sip.core.timers import Timer, TimerWheel
 from sip.core.ua import UserAgent
 from sip.identity import caller_of, identity_headers
