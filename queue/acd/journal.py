@@ -75,7 +75,7 @@ class Rules:
 
     lease: float = 1.5
     batch: int = 256
-    gather: float = 0.015
+    gather: float = 0.02
     snapshot_every: int = 2000
     snapshot_pause: float = 5.0
     keep_hours: float = 48.0
@@ -219,6 +219,8 @@ class _Leader:
         self._since_snapshot = 0
         self._snapshot_at = self._reported = 0.0
         self._views_doubtful = False
+        #: a batch was sent, and nobody has asked yet whether it was published
+        self._unproven = False
 
     async def run(self) -> None:
         """Lead.
@@ -237,7 +239,7 @@ class _Leader:
             pause = self._gathered_until - time.monotonic()
             if pause > 0 and self._tick is None:
                 await asyncio.sleep(pause)
-            self._link.send(self._read_command())
+            self._link.send(*self._read_commands())
             *done, news = await self._link.replies(len(self._awaited) + 1)
             self._take_replies(done)
             rows = _rows(news)
@@ -305,8 +307,12 @@ class _Leader:
             return age > self._rules.snapshot_pause
         return self._since_snapshot > 0 and age > _SNAPSHOT_AT_LATEST
 
-    def _read_command(self) -> Parts:
-        """Return the XREAD that waits for the next entries or the next timer."""
+    def _read_commands(self) -> list[Parts]:
+        """Return the XREAD that waits for the next entries or the next timer.
+
+        Before it goes the question whether the last batch was published. Publishing itself has
+        no reply: under load the answer comes with the entries, in one wake-up.
+        """
         wait = self._rules.lease / 3
         timer = self._engine.next_timer()
         if timer is not None and self._tick is None:
@@ -314,7 +320,12 @@ class _Leader:
         # At least 1: to Redis, 0 means for ever.
         block = max(1, math.ceil(wait * 1000))
         count = self._rules.batch
-        return ("XREAD", "COUNT", count, "BLOCK", block, "STREAMS", self._stream, self._position)
+        read = ("XREAD", "COUNT", count, "BLOCK", block, "STREAMS", self._stream, self._position)
+        if not self._unproven:
+            return [read]
+        self._awaited.append("applied")
+        self._unproven = False
+        return [("GET", self._keys.acd_applied), read]
 
     def _guarded(self, sha: bytes, keys: tuple[str, ...], *arguments: bytes | str | int) -> Parts:
         count = 2 + len(keys)
@@ -333,8 +344,8 @@ class _Leader:
             self._snapshot_sha, keys, self._position, data, f"{max(keep[0], 0)}-{keep[1]}"
         )
 
-    def _publish(self, events: list[Event], last: bytes) -> Parts:
-        """Return the call that publishes a batch whose last entry is `last`."""
+    def _publish(self, events: list[Event], last: bytes) -> list[Parts]:
+        """Return the calls that publish a batch whose last entry is `last`, without a reply."""
         found = publication.operations(events, self._keys)
         if self._views_doubtful:
             self._views_doubtful = False
@@ -349,8 +360,8 @@ class _Leader:
         self._renewed = time.monotonic()
         self._counters.batches += 1
         self._counters.events += len(events)
-        self._awaited.append("guarded")
-        return self._guarded(
+        self._unproven = True
+        call = self._guarded(
             self._publish_sha,
             (self._keys.acd_applied, self._keys.acd_events, *numbers),
             last,
@@ -359,13 +370,16 @@ class _Leader:
             *map(_event_json, events),
             *parts,
         )
+        return [("CLIENT", "REPLY", "SKIP"), call]
 
     # --- what comes in --------------------------------------------------------------------
 
     def _take_replies(self, replies: list[Any]) -> None:
         """Take the replies to everything sent before the XREAD."""
         for meaning, reply in zip(self._awaited, replies, strict=True):
-            if meaning == "guarded" and reply == -1:
+            if (meaning == "guarded" and reply == -1) or (
+                meaning == "applied" and reply != self._applied
+            ):
                 raise LeaseLost
             if meaning == "tick":
                 self._tick = reply
@@ -394,7 +408,7 @@ class _Leader:
         counters.engine_seconds += time.perf_counter() - began
         caught_up = self._views_doubtful and len(rows) < self._rules.batch
         if aloud or caught_up:
-            return [self._publish(aloud, self._position)]
+            return self._publish(aloud, self._position)
         return []
 
     def _apply_one(self, entry: bytes, fields: dict[bytes, bytes]) -> list[Event]:

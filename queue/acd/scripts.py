@@ -15,9 +15,12 @@ redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[3])
 """
 
 #: KEYS lease fence; ARGV holder, lease in ms.
-#: Returns {token, 0}, or {0, ms until the lease of somebody else ends}.
+#: Returns {token, 0}, or {0, ms until the lease of somebody else ends}. Who holds the lease
+#: already gets a new token, so that nothing sent on a former connection counts any more.
 ACQUIRE = """
-if redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then
+local holder = redis.call('GET', KEYS[1])
+if not holder or holder == ARGV[1] then
+  redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
   return {redis.call('INCR', KEYS[2]), 0}
 end
 return {0, redis.call('PTTL', KEYS[1])}
