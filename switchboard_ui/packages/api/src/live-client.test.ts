@@ -35,6 +35,19 @@ describe("the usual course", () => {
     expect(transport.asked).toEqual(["connect"]);
   });
 
+  it("does not wait for a snapshot that came before it heard of the connection", () => {
+    const { platform, transport, waiting } = started();
+    for (const seq of [1, 20]) {
+      platform.snapshot(aSnapshot({ seq }));
+      platform.connected();
+      platform.event(work(seq + 1, `after ${seq}`));
+      expect(waiting()).toEqual([`after ${seq}`]);
+      platform.disconnected();
+    }
+    vi.advanceTimersByTime(60_000);
+    expect(transport.asked).toEqual(["connect"]);
+  });
+
   it("learns how far the platform's clock is from its own", () => {
     const { client, platform } = started();
     platform.snapshot(aSnapshot({ now: iso(NOON + 90_000) }));

@@ -55,6 +55,8 @@ export class LiveClient {
   readonly #now: () => number;
   readonly #snapshotTimeoutMs: number;
   #awaiting: ReturnType<typeof setTimeout> | undefined;
+  /** A snapshot came since the connection was last lost. */
+  #fresh = false;
   #closed = false;
 
   constructor(transport: LiveTransport, options: LiveClientOptions = {}) {
@@ -73,8 +75,7 @@ export class LiveClient {
         if (!this.#closed) handle(...given);
       };
     transport.listen({
-      // The platform sends a snapshot by itself after each connect; only its absence is dealt with.
-      connected: guarded(() => this.#awaitSnapshot()),
+      connected: guarded(() => this.#connected()),
       disconnected: guarded(() => this.#disconnected()),
       sessionOver: guarded((reason) => options.onSessionOver?.(reason)),
       snapshot: guarded((snapshot) => this.#snapshot(snapshot)),
@@ -92,8 +93,15 @@ export class LiveClient {
     this.#transport.close();
   }
 
+  #connected(): void {
+    // The platform sends a snapshot by itself after each connect; only its absence is dealt with.
+    // Socket.IO hands on what came with the connection before it tells of the connection.
+    if (!this.#fresh) this.#awaitSnapshot();
+  }
+
   #disconnected(): void {
     this.#stopAwaiting();
+    this.#fresh = false;
     const { status, data } = this.#state.get();
     if (status.kind === "lost") return;
     this.#state.patch({
@@ -104,6 +112,7 @@ export class LiveClient {
 
   #snapshot(snapshot: Snapshot): void {
     this.#stopAwaiting();
+    this.#fresh = true;
     this.#state.set({
       status: { kind: "live" },
       data: fromSnapshot(snapshot),

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { fromSnapshot } from "@comms/api";
 import { aMe, anAgent, aQueue, aSnapshot, aWork, iso, NOON } from "@comms/api/testing";
 
-import { agentsOf, maySetState, queueRows, totals, waitingRows } from "./queues";
+import { agentsOf, maySetState, queueRows, shownActivity, totals, waitingRows } from "./queues";
 
 describe("the list of queues", () => {
   it("has own ones first, then open ones, then goes by title in the reader's language", () => {
@@ -52,10 +52,30 @@ describe("the list of queues", () => {
     expect(queueRows(data, "de")[0]).toMatchObject({
       waiting: 2,
       longestSince: NOON - 60_000,
-      free: 1,
-      present: 4,
+      staffing: { free: 1, present: 4 },
     });
-    expect(totals(data)).toEqual({ waiting: 2, longestSince: NOON - 60_000, free: 2, present: 5 });
+    expect(totals(data)).toEqual({
+      waiting: 2,
+      longestSince: NOON - 60_000,
+      staffing: { free: 2, present: 5 },
+    });
+  });
+
+  it("claims nothing of a queue whose waiting calls one may not see", () => {
+    const data = fromSnapshot(
+      aSnapshot({
+        queues: [
+          aQueue("a", { member: false, numbers_visible: false }),
+          aQueue("b", { member: false }),
+        ],
+      }),
+    );
+    const rows = queueRows(data, "de");
+    expect(rows.map((row) => [row.name, row.waiting])).toEqual([
+      ["b", 0],
+      ["a", null],
+    ]);
+    expect(rows[1]?.staffing).toBeNull();
   });
 });
 
@@ -94,6 +114,13 @@ describe("agents", () => {
       ).map((agent) => agent.id);
     expect(names("busy")).toEqual(["a", "b", "c"]);
     expect(names("available")).toEqual(names("busy"));
+  });
+
+  it("who want to work but have no phone are not shown as signed out", () => {
+    const shown = (facts: Parameters<typeof anAgent>[1]) => shownActivity(anAgent("a", facts));
+    expect(shown({ activity: "offline", chosen: "available", reachable: false })).toBe("unreachable");
+    expect(shown({ activity: "offline", chosen: "offline", reachable: false })).toBe("offline");
+    expect(shown({ activity: "busy", chosen: "available", reachable: false })).toBe("busy");
   });
 
   it("are set by supervisors of one of their queues and by administrators only", () => {

@@ -1,4 +1,4 @@
-import type { LiveAgent, LiveData, LiveQueue, LiveWork } from "@comms/api";
+import type { Activity, LiveAgent, LiveData, LiveQueue, LiveWork } from "@comms/api";
 
 /** One line of the list of queues. Instants are epoch milliseconds. */
 export interface QueueRow {
@@ -7,15 +7,20 @@ export interface QueueRow {
   readonly number: string | null;
   readonly open: boolean;
   readonly member: boolean;
-  readonly waiting: number;
+  /** Null where this person may not see who waits. */
+  readonly waiting: number | null;
   readonly longestSince: number | null;
-  /** Agents who could take work now, and all who are signed in. */
-  readonly free: number;
-  readonly present: number;
+  /** Agents who could take work now, and all who are signed in; null where they are not seen. */
+  readonly staffing: Staffing | null;
   readonly answered: number;
   readonly answeredInTime: number;
   readonly abandoned: number;
   readonly serviceLevelSeconds: number;
+}
+
+export interface Staffing {
+  readonly free: number;
+  readonly present: number;
 }
 
 export interface WaitingRow {
@@ -33,28 +38,27 @@ export interface WaitingRow {
 export interface Totals {
   readonly waiting: number;
   readonly longestSince: number | null;
-  readonly free: number;
-  readonly present: number;
+  readonly staffing: Staffing;
 }
 
 export function titleOf(queue: { name: string; title: LiveQueue["title"] }, locale: string): string {
   return queue.title[locale] ?? queue.title["de"] ?? Object.values(queue.title)[0] ?? queue.name;
 }
 
-/** Queues one may see: own ones first, open ones before closed ones, then by title. */
+/** Queues by how much they concern this person: own ones, those whose waiting calls they may see,
+ * open before closed ones, then by title. */
 export function queueRows(data: LiveData, locale: string): QueueRow[] {
-  const rows = [...data.queues.values()].map((queue) => {
-    const agents = agentsOf(data, queue.name);
+  const rows = [...data.queues.values()].map((queue): QueueRow => {
+    const seen = queue.numbers_visible;
     return {
       name: queue.name,
       title: titleOf(queue, locale),
       number: queue.number,
       open: queue.open,
       member: queue.member,
-      waiting: queue.waiting.length,
+      waiting: seen ? queue.waiting.length : null,
       longestSince: oldest(queue.waiting),
-      free: agents.filter(isFree).length,
-      present: agents.filter((agent) => agent.activity !== "offline").length,
+      staffing: seen ? staffing(agentsOf(data, queue.name)) : null,
       answered: queue.answered,
       answeredInTime: queue.answered_in_time,
       abandoned: queue.abandoned,
@@ -64,20 +68,19 @@ export function queueRows(data: LiveData, locale: string): QueueRow[] {
   return rows.sort(
     (a, b) =>
       Number(b.member) - Number(a.member) ||
+      Number(b.waiting !== null) - Number(a.waiting !== null) ||
       Number(b.open) - Number(a.open) ||
       a.title.localeCompare(b.title, locale),
   );
 }
 
-/** Sums over all queues; somebody who serves several of them counts once. */
+/** Sums over all queues whose waiting calls this person may see; somebody who serves several of them counts once. */
 export function totals(data: LiveData): Totals {
   const waiting = [...data.queues.values()].flatMap((queue) => queue.waiting);
-  const agents = [...data.agents.values()];
   return {
     waiting: waiting.length,
     longestSince: oldest(waiting),
-    free: agents.filter(isFree).length,
-    present: agents.filter((agent) => agent.activity !== "offline").length,
+    staffing: staffing([...data.agents.values()]),
   };
 }
 
@@ -101,6 +104,19 @@ export function agentsOf(data: LiveData, name: string): LiveAgent[] {
   return [...data.agents.values()]
     .filter((agent) => agent.queues.includes(name))
     .sort((a, b) => a.name.localeCompare(b.name) || a.id.localeCompare(b.id));
+}
+
+function staffing(agents: readonly LiveAgent[]): Staffing {
+  return {
+    free: agents.filter(isFree).length,
+    present: agents.filter((agent) => agent.activity !== "offline").length,
+  };
+}
+
+/** What to show of an agent: whoever wants to work but has no phone is not simply signed out. */
+export function shownActivity(agent: LiveAgent): Activity | "unreachable" {
+  const wantsWork = agent.activity === "offline" && agent.chosen !== "offline";
+  return wantsWork && !agent.reachable ? "unreachable" : agent.activity;
 }
 
 export function isFree(agent: LiveAgent): boolean {

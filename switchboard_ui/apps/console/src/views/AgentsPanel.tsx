@@ -1,7 +1,7 @@
-import { Empty, Icon, IconButton, Menu, problemText, StateMark, useShared } from "@comms/ui";
+import { Empty, IconButton, Menu, problemText, StateMark, useShared } from "@comms/ui";
 import type { ChosenState, LiveAgent, LiveData } from "@comms/api";
 
-import { agentsOf, maySetState, type QueueRow } from "../model/queues";
+import { agentsOf, maySetState, shownActivity, type QueueRow } from "../model/queues";
 import { IDLE } from "../model/workplace";
 import { useTexts } from "../texts";
 import { reasonText } from "./StatePanel";
@@ -16,7 +16,11 @@ export function AgentsPanel({ data, queue }: { data: LiveData; queue: QueueRow }
     <section className="card" aria-labelledby="agents-title">
       <header className="card-head">
         <h2 id="agents-title">{texts.agents.title}</h2>
-        <p className="card-note">{texts.queues.freeLong(queue.free, queue.present)}</p>
+        {queue.staffing && (
+          <p className="card-note">
+            {texts.queues.freeLong(queue.staffing.free, queue.staffing.present)}
+          </p>
+        )}
       </header>
       {agents.length === 0 ? (
         <Empty icon="person" title={texts.agents.none} />
@@ -82,13 +86,7 @@ function AgentLine({
         <span className="agent-extension">{agent.extension}</span>
       </th>
       <td className="agent-state">
-        <StateMark activity={agent.activity} detail={details.join(", ")} />
-        {!agent.reachable && agent.activity !== "offline" && (
-          <span className="agent-unreachable">
-            <Icon name="no-signal" />
-            {shared.unreachable}
-          </span>
-        )}
+        <StateMark activity={shownActivity(agent)} detail={details.join(", ")} />
         {failure && !isMe && (
           <span className="ui-error" role="alert">
             {problemText(shared, failure)}

@@ -45,7 +45,7 @@ export function DialPanel({
           errorMessage={texts.dial.invalid}
           inputRef={fieldRef}
         />
-        <Button kind="primary" type="submit" icon="phone" isPending={pending}>
+        <Button kind="primary" type="submit" icon="phone" pending={pending}>
           {texts.dial.submit}
         </Button>
       </form>

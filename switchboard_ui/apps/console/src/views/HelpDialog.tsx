@@ -12,6 +12,7 @@ const ACTIVITIES: readonly ActivityName[] = [
   "busy",
   "wrap-up",
   "break",
+  "unreachable",
   "offline",
 ];
 

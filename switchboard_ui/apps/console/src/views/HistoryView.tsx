@@ -168,7 +168,7 @@ function Calls({ data, state }: { data: LiveData | null; state: HistoryState }) 
         {state.next === null ? (
           <p className="card-note">{texts.history.end}</p>
         ) : (
-          <Button isPending={state.phase === "loading-more"} onPress={() => void history.more()}>
+          <Button pending={state.phase === "loading-more"} onPress={() => void history.more()}>
             {texts.history.more}
           </Button>
         )}
@@ -244,7 +244,7 @@ function CallLine({ call, data }: { call: CallItem; data: LiveData | null }) {
           <IconButton
             icon="phone"
             label={texts.history.callBack(shownWho)}
-            isPending={pending}
+            pending={pending}
             onPress={() => void dial.call(number)}
           />
         )}

@@ -81,7 +81,7 @@ export function LoginView({ model }: { model: ConsoleModel }) {
               inputRef={passwordField}
             />
             <InlineProblem failure={failure} />
-            <Button kind="primary" type="submit" isPending={pending}>
+            <Button kind="primary" type="submit" pending={pending}>
               {pending ? texts.login.pending : texts.login.submit}
             </Button>
           </form>

@@ -3,7 +3,7 @@ import { Cell, Column, Row, Table, TableBody, TableHeader } from "react-aria-com
 
 import { Icon, useFormats, VisuallyHidden } from "@comms/ui";
 
-import type { QueueRow } from "../model/queues";
+import type { QueueRow, Staffing } from "../model/queues";
 import { useTexts } from "../texts";
 import { Elapsed } from "./hooks";
 
@@ -67,12 +67,18 @@ function QueueLine({ row }: { row: QueueRow }) {
         </span>
       </Cell>
       <Figure label={texts.queues.waiting} className="queue-waiting">
-        <span className={row.waiting > 0 ? "figure-big figure-some" : "figure-big figure-none"}>
-          {formats.number(row.waiting)}
-        </span>
+        {row.waiting === null ? (
+          <Unknown />
+        ) : (
+          <span className={row.waiting > 0 ? "figure-big figure-some" : "figure-big figure-none"}>
+            {formats.number(row.waiting)}
+          </span>
+        )}
       </Figure>
       <Figure label={texts.queues.longestShort}>
-        {row.longestSince === null ? (
+        {row.waiting === null ? (
+          <Unknown />
+        ) : row.longestSince === null ? (
           <span className="figure-none">–</span>
         ) : (
           <Elapsed
@@ -82,10 +88,7 @@ function QueueLine({ row }: { row: QueueRow }) {
         )}
       </Figure>
       <Figure label={texts.queues.free}>
-        <span aria-hidden="true" className={row.free === 0 ? "figure-none" : ""}>
-          {texts.queues.freeOf(row.free, row.present)}
-        </span>
-        <VisuallyHidden>{texts.queues.freeLong(row.free, row.present)}</VisuallyHidden>
+        {row.staffing === null ? <Unknown /> : <Free staffing={row.staffing} />}
       </Figure>
       <Figure label={texts.queues.levelShort} className="queue-level">
         <ServiceLevel row={row} />
@@ -93,6 +96,29 @@ function QueueLine({ row }: { row: QueueRow }) {
       <Figure label={texts.queues.answered}>{formats.number(row.answered)}</Figure>
       <Figure label={texts.queues.abandoned}>{formats.number(row.abandoned)}</Figure>
     </Row>
+  );
+}
+
+/** A figure this person may not see. */
+function Unknown() {
+  const texts = useTexts();
+  return (
+    <span className="figure-none">
+      <span aria-hidden="true">–</span>
+      <VisuallyHidden>{texts.queues.notShown}</VisuallyHidden>
+    </span>
+  );
+}
+
+function Free({ staffing: { free, present } }: { staffing: Staffing }) {
+  const texts = useTexts();
+  return (
+    <>
+      <span aria-hidden="true" className={free === 0 ? "figure-none" : ""}>
+        {texts.queues.freeOf(free, present)}
+      </span>
+      <VisuallyHidden>{texts.queues.freeLong(free, present)}</VisuallyHidden>
+    </>
   );
 }
 

@@ -45,10 +45,18 @@ export function QueuesView({ data, selected }: { data: LiveData | null; selected
             selected={current.name}
             onSelect={(queue) => router.replace({ view: "queues", queue })}
           />
-          <div className="details">
-            <WaitingPanel data={data} queue={current} />
-            <AgentsPanel data={data} queue={current} />
-          </div>
+          {current.waiting === null ? (
+            <section className="card" aria-label={current.title}>
+              <Empty icon="closed" title={texts.queues.notYours}>
+                {texts.queues.notYoursText}
+              </Empty>
+            </section>
+          ) : (
+            <div className="details">
+              <WaitingPanel data={data} queue={current} />
+              <AgentsPanel data={data} queue={current} />
+            </div>
+          )}
         </>
       )}
     </>
@@ -64,7 +72,7 @@ function TotalsLine({ data }: { data: LiveData }) {
       <Total label={texts.queues.longest}>
         {sums.longestSince === null ? "–" : <Elapsed since={sums.longestSince} />}
       </Total>
-      <Total label={texts.queues.free}>{texts.queues.freeOf(sums.free, sums.present)}</Total>
+      <Total label={texts.queues.free}>{texts.queues.freeOf(sums.staffing.free, sums.staffing.present)}</Total>
     </dl>
   );
 }

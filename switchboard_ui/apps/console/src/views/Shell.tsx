@@ -4,7 +4,7 @@ import { Banner, Icon, IconButton, Menu, Skeleton, useFormats, useShared } from 
 
 import { commandOf, type Command } from "../model/shortcuts";
 import { myAgent } from "../model/workplace";
-import { titleOf, totals } from "../model/queues";
+import { shownActivity, titleOf, totals } from "../model/queues";
 import { useTexts } from "../texts";
 import { Brand } from "./Brand";
 import { CallPanel } from "./CallPanel";
@@ -198,7 +198,7 @@ function Announcements() {
         {news && <p key={news.serial}>{texts.announce(news.calls, formats.list(names))}</p>}
       </div>
       <div className="ui-visually-hidden" role="status" aria-live="polite">
-        {agent && <p>{texts.state.changed(shared.activity[agent.activity])}</p>}
+        {agent && <p>{texts.state.changed(shared.activity[shownActivity(agent)])}</p>}
       </div>
     </>
   );

@@ -1,6 +1,15 @@
-import { Button, Icon, InlineProblem, Select, useFormats, useShared, type IconName } from "@comms/ui";
+import {
+  Button,
+  Icon,
+  InlineProblem,
+  Select,
+  STATE_ICONS,
+  useFormats,
+  useShared,
+} from "@comms/ui";
 import type { ChosenState, LiveAgent, LiveData } from "@comms/api";
 
+import { shownActivity } from "../model/queues";
 import { BREAK_REASONS, IDLE, myAgent, wrapUpDone, wrapUpLeft } from "../model/workplace";
 import { useTexts } from "../texts";
 import { Elapsed, useDesk, useNow, useStore } from "./hooks";
@@ -30,13 +39,14 @@ function OwnState({ agent }: { agent: LiveAgent }) {
   const { states } = useDesk();
   const { pending, failure } = useStore(states.actions).get("me") ?? IDLE;
   const wrapsUp = agent.activity === "wrap-up";
+  const shown = shownActivity(agent);
   const chosenLater = agent.activity !== agent.chosen && agent.chosen !== "available";
   return (
     <div className="own-state">
-      <div className={`own-state-now own-state-${agent.activity}`}>
-        <Icon name={agent.activity} />
+      <div className={`own-state-now own-state-${shown}`}>
+        <Icon name={STATE_ICONS[shown]} />
         <div>
-          <p className="own-state-name">{shared.activity[agent.activity]}</p>
+          <p className="own-state-name">{shared.activity[shown]}</p>
           {chosenLater && (
             <p className="own-state-note">{texts.state.afterwards(texts.state[agent.chosen])}</p>
           )}
@@ -51,7 +61,7 @@ function OwnState({ agent }: { agent: LiveAgent }) {
         {wrapsUp && <WrapUpBar agent={agent} />}
       </div>
       {wrapsUp && (
-        <Button kind="primary" isPending={pending} onPress={() => void states.finishWrapUp()}>
+        <Button kind="primary" pending={pending} onPress={() => void states.finishWrapUp()}>
           {texts.state.finishWrapUp}
           <kbd className="key">0</kbd>
         </Button>
@@ -60,11 +70,11 @@ function OwnState({ agent }: { agent: LiveAgent }) {
         {CHOICES.map((choice, index) => (
           <Button
             key={choice}
-            icon={choice as IconName}
+            icon={choice}
             className={`choice choice-${choice}`}
             aria-pressed={agent.chosen === choice}
             aria-keyshortcuts={String(index + 1)}
-            isPending={pending}
+            pending={pending}
             onPress={() => void states.setState("me", choice)}
           >
             {texts.state[choice]}
@@ -72,7 +82,7 @@ function OwnState({ agent }: { agent: LiveAgent }) {
         ))}
       </div>
       {agent.chosen === "break" && <BreakReasonField agent={agent} />}
-      {!agent.reachable && agent.chosen === "available" && (
+      {!agent.reachable && agent.chosen !== "offline" && (
         <p className="own-state-warning">
           <Icon name="warning" />
           {texts.state.unreachable}

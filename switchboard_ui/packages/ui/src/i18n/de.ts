@@ -4,11 +4,11 @@ export const de = {
     available: "Verfügbar",
     break: "Pause",
     offline: "Abgemeldet",
+    unreachable: "Nicht erreichbar",
     offered: "Es klingelt",
     busy: "Im Gespräch",
     "wrap-up": "Nachbearbeitung",
   },
-  unreachable: "Kein Telefon angemeldet",
   actions: {
     close: "Schließen",
     cancel: "Abbrechen",

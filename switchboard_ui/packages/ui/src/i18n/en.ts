@@ -5,11 +5,11 @@ export const en: SharedTexts = {
     available: "Available",
     break: "On break",
     offline: "Signed out",
+    unreachable: "Not reachable",
     offered: "Ringing",
     busy: "In a call",
     "wrap-up": "Wrap-up",
   },
-  unreachable: "No phone registered",
   actions: {
     close: "Close",
     cancel: "Cancel",
