@@ -23,12 +23,22 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import results
 import rig
 
 SCENARIOS = Path(__file__).parent / "scenarios"
 HOLD_MS = 1000
 PEERS = Path(os.environ.get("PEERS_DIR", ".peers")).absolute()
 SHARED = Path(__file__).parents[2] / "shared" / "peers"
+
+
+#: what is measured in words, and the milliseconds of CPU that it shall reach and aims at
+GOALS: dict[str, tuple[str, float, float | None]] = {
+    "queue-100": ("queue call, 100 agents, 40 calls/s", 2.0, 1.0),
+    "queue-1000": ("queue call, 1,000 agents, 40 calls/s", 2.2, 1.0),
+    "plain": ("plain call, 100 calls/s, media anchored, records written", 1.5, 0.8),
+    "register": ("REGISTER with digest, 10,000 accounts, 1,000/s", 0.2, 0.13),
+}
 
 
 @dataclass(frozen=True)
@@ -184,11 +194,20 @@ def main() -> None:
     parser.add_argument("--no-peers", action="store_true")
     options = parser.parse_args()
     selected = set(options.only.split(","))
+    own: list[Figure] = []
+    others: dict[str, dict[str, float]] = {}
     for figure in ours(selected, options.seconds):
         print(json.dumps(asdict(figure)), flush=True)
+        own.append(figure)
     if not options.no_peers:
         for figure in peers(selected, options.seconds):
             print(json.dumps(asdict(figure)), flush=True)
+            others.setdefault(figure.work, {})[figure.system.capitalize()] = figure.cpu_ms
+    for figure in own:
+        title, reach, aim = GOALS[figure.work]
+        note = f"{figure.failed} of {figure.done + figure.failed} failed" if figure.failed else ""
+        beside = others.get(figure.work, {})
+        results.report(results.Figure(title, figure.cpu_ms, "ms CPU", reach, aim, beside, note))
 
 
 if __name__ == "__main__":

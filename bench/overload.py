@@ -22,6 +22,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 import calls
+import results
 import rig
 
 #: calls are ended right after their answer: the work is setting them up and down
@@ -143,11 +144,28 @@ def main() -> None:
     options = parser.parse_args()
     selected = set(options.only.split(","))
     sources = [ours] if options.no_peers else [ours, peers]
+    measured: dict[tuple[str, str], Result] = {}
     for source in sources:
         for result in source(selected, options.seconds):
             twice, four = result.kept
             kept = {"kept_at_twice": round(twice, 3), "kept_at_four_times": round(four, 3)}
             print(json.dumps(asdict(result) | kept), flush=True)
+            measured[result.work, result.system] = result
+    for (work, system), result in measured.items():
+        if system == "comms":
+            _report(result, measured.get((work, "asterisk")))
+
+
+def _report(own: Result, peer: Result | None) -> None:
+    """Hand over what is lost of the best rate; at most a tenth may be."""
+    for index, times in enumerate(("twice", "four times")):
+        lost = max(0.0, 1 - own.kept[index]) * 100
+        peers = {} if peer is None else {"Asterisk": max(0.0, 1 - peer.kept[index]) * 100}
+        work = f"{own.work.upper()} offered {times}: lost of the best rate"
+        note = f"best {own.best:g}/s; {own.afterwards:.0%} of 60 % of it 5 s later"
+        if own.held_call_survived is not None:
+            note += "; the held call " + ("survived" if own.held_call_survived else "was lost")
+        results.report(results.Figure(work, lost, "%", 10, 0, peers, note))
 
 
 if __name__ == "__main__":
