@@ -41,24 +41,23 @@ def agents() -> tuple[Agent, ...]:
 _NUMBERS = (("+493023125", 3), ("+496990009", 3), ("+494066969", 3), ("+4917139200", 2))
 
 #: extension of a queue and how many of 100 citizens call it
-_CALLED = {"150": 35, "160": 25, "170": 27, "180": 13}
+_CALLED = {"150": 25, "160": 20, "170": 38, "180": 17}
 
 #: what callers of the citizens' line press; many wait for a person without pressing anything
 _KEYS = ("", "", "", "0", "1", "1", "2", "3")
 
-#: how lively an hour is, from 0 to 23, compared with the busiest. The nights of a demonstration
-#: are quiet, not dead: whoever starts it then wants to see something too.
+#: how lively an hour is, from 0 to 23, compared with the busiest. The nights and weekends of a
+#: demonstration are quieter, not quiet: whoever starts it then wants to see something too.
 _HOURS = (
-    *(0.35,) * 6, 0.45, 0.7, 1.0, 1.0, 1.0, 0.95,
-    0.75, 0.8, 0.9, 0.9, 0.8, 0.7, 0.6, 0.5, 0.45, 0.4, 0.35, 0.35,
+    *(0.6,) * 6, 0.65, 0.8, 1.0, 1.0, 1.0, 0.95,
+    0.8, 0.85, 0.9, 0.9, 0.85, 0.8, 0.75, 0.7, 0.7, 0.65, 0.6, 0.6,
 )  # fmt: skip
 
 
 def liveliness(epoch: float) -> float:
-    """Return how many calls come at this time, as a share (0.3 to 1) of the busiest hour's."""
+    """Return how many calls come at this time, as a share (0.5 to 1) of the busiest hour's."""
     moment = datetime.fromtimestamp(epoch, TIME_ZONE)
-    share = _HOURS[moment.hour]
-    return max(0.3, share * (0.6 if moment.weekday() >= 5 else 1.0))
+    return max(0.5, _HOURS[moment.hour] * (0.8 if moment.weekday() >= 5 else 1.0))
 
 
 def draw_queue(chance: random.Random) -> tuple[str, str]:

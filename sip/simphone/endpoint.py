@@ -345,6 +345,8 @@ class Endpoint(asyncio.DatagramProtocol):
         self.address: tuple[str, int] = ("", 0)
         #: takes calls to numbers that are no account's; None refuses them
         self.on_other_call: Callable[[SimCall], None] | None = None
+        #: answers requests that belong to no call
+        self.on_request: Callable[[Requested], None] = self._answer_request
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.DatagramTransport | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -502,8 +504,8 @@ class Endpoint(asyncio.DatagramProtocol):
                 waiting = self._answers.pop(txn, None)
                 if waiting is not None and not waiting.done():
                     waiting.set_exception(SimError(f"no answer ({why})"))
-            case Requested(txn=txn, request=request):
-                self.ua.respond(txn, 200 if request.method == "OPTIONS" else 405, now=_now())
+            case Requested():
+                self.on_request(event)
             case LegInvited():
                 opening = asyncio.ensure_future(self._invited(event))
                 self._openings.add(opening)
@@ -512,6 +514,10 @@ class Endpoint(asyncio.DatagramProtocol):
                 call = self._calls.get(getattr(event, "leg", ""))
                 if call is not None:
                     call.take(event)
+
+    def _answer_request(self, event: Requested) -> None:
+        status = 200 if event.request.method == "OPTIONS" else 405
+        self.ua.respond(event.txn, status, now=_now())
 
     async def _invited(self, event: LegInvited) -> None:
         target = event.request.ruri

@@ -34,8 +34,8 @@ class Span:
 class Manners:
     """How an agent deals with calls."""
 
-    ring: Span = Span(1.5, 3.5, 8.0)
-    talk: Span = Span(12.0, 30.0, 75.0)
+    ring: Span = Span(1.2, 2.5, 7.0)
+    talk: Span = Span(8.0, 16.0, 45.0)
     #: shares of calls that are refused, and that ring until the queue takes them back
     decline: float = 0.04
     miss: float = 0.03

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from support.city import CITIZEN, City, SipLog
 from support.phones import both_hear, talk
-
-from .conftest import RunningSystem
+from support.sipp import sipp
+from support.system import RunningSystem
 
 pytestmark = pytest.mark.e2e
 A, B = 700.0, 1100.0
@@ -138,6 +138,27 @@ async def test_calls_of_a_killed_engine_are_anchored_anew(
     await call.hangup()
     await answered.until("DISCONNECTED")
     await city.record(to_number="243", cause="completed", ended_by="caller")
+
+
+async def test_glare_while_a_call_is_anchored_anew(
+    city: City, own_system: RunningSystem, tmp_path: Path
+) -> None:
+    """RFC 3261 §14.1: the far end's own change meets ours, both get 491, ours comes again."""
+    log = tmp_path / "phone.log"
+    staff = await city.phone("242", tone=A, log=str(log))
+    async with sipp("callee_glare", port=own_system.trunk_port, echo=True) as callee:
+        call = await staff.call("003023125001")
+        await call.until("CONFIRMED")
+        await call.hears(A)
+        answers = [m for m in SipLog(log).received(r"SIP/2\.0 200") if "m=audio" in m]
+        name = engine_at(own_system, SipLog(log).audio_of(answers[-1])[1])
+        old = kill(own_system, name)
+        await callee.until("SIP/2.0 491", within=10)
+        await callee.until("CSeq: 3 INVITE", within=10)
+        await call.hears(A)
+        await call.hangup()
+        await callee.done()
+    await replaced(own_system, name, old)
 
 
 async def test_waiting_citizen_hears_music_again_after_the_engine_was_killed(

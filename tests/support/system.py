@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.request import urlopen
 
+from sqlalchemy.ext.asyncio import AsyncEngine
+
 from comms.seed import DOMAIN, seed_musterstadt
 from comms.store.engine import open_engine
 from comms.store.migrate import migrate
@@ -127,7 +129,11 @@ class RunningSystem:
         await migrate(url)
         engine = open_engine(url)
         await seed_musterstadt(engine, DOMAIN, self.trunk_port)
+        await self.furnish(engine)
         await engine.dispose()
+
+    async def furnish(self, engine: AsyncEngine) -> None:
+        """Change what is in the database before the start; for subclasses."""
 
     def _serves(self) -> bool:
         try:

@@ -230,4 +230,4 @@ def test_city_draws_its_people_and_numbers() -> None:
         assert re.fullmatch(
             r"\+49(3023125|6990009|4066969)\d{3}|\+4917139200\d{2}", city.draw_number(chance)
         )
-    assert all(0.3 <= city.liveliness(hour * 3600.0) <= 1.0 for hour in range(168))
+    assert all(0.5 <= city.liveliness(hour * 3600.0) <= 1.0 for hour in range(168))
