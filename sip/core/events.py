@@ -41,13 +41,15 @@ class UaConfig:
     session_expires: int = 1800
     #: smallest session interval accepted, in seconds (RFC 4028 §5: at least 90)
     min_se: int = 90
-    #: methods served; others are answered 405 or 501
+    #: methods served; others are answered 405 or 501. What stands here is what Allow says, so a
+    #: method belongs here once somebody answers its events.
     allow: tuple[str, ...] = (
         "INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "REGISTER", "PRACK", "UPDATE", "INFO",
-        "REFER", "NOTIFY", "SUBSCRIBE", "MESSAGE",
     )  # fmt: skip
     #: option tags, for Supported and for what a peer may Require
-    supported: tuple[str, ...] = ("100rel", "replaces", "timer")
+    supported: tuple[str, ...] = ("100rel", "timer")
+    #: further option tags that a REGISTER may Require
+    register_options: tuple[str, ...] = ("outbound", "path")
     #: RFC 3261 §17.1.1.1, in seconds
     t1: float = 0.5
     t2: float = 4.0

@@ -114,7 +114,7 @@ class Use:
     flow: Flow
     leg: Leg | None = None
     credentials: tuple[str, str] | None = None
-    #: nonces already answered, to notice a refused password
+    #: header and nonce of the challenges already answered, to notice a refused password
     tried: set[str] = field(default_factory=set)
     #: the name the user knows the request by
     public: Key = ()

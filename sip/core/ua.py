@@ -325,7 +325,9 @@ class UserAgent(Established):
                 return
         elif method == "REGISTER":
             # The registrar reads what it needs; a check of everything would cost as much again.
-            refusal = check_purpose(request, supported=self._supported_set, allow=self.config.allow)
+            refusal = check_purpose(
+                request, supported=self._register_options, allow=self.config.allow
+            )
         else:
             refusal = validate(request, supported=self._supported_set, allow=self.config.allow)
         if refusal is not None:

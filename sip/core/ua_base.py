@@ -51,6 +51,7 @@ class UaBase:
         self._supported = ", ".join(config.supported)
         self._supported_no_rel = ", ".join(tag for tag in config.supported if tag != "100rel")
         self._supported_set = {tag.lower() for tag in config.supported}
+        self._register_options = self._supported_set | set(config.register_options)
         #: counts since the start, with the transaction layer's
         self.stats = self.layer.stats
         for name in ("hijack", "out_of_order", "glare", "refreshes", "expired"):
@@ -153,9 +154,7 @@ class UaBase:
             if use.credentials is None:
                 return False
             name = "WWW-Authenticate" if status == 401 else "Proxy-Authenticate"
-            challenges = [
-                value for value in response.get_all(name) if self._fresh_challenge(use, value)
-            ]
+            challenges = self._challenges(use, response, name)
             user, password = use.credentials
             value = digest.authorize(
                 challenges,
@@ -196,19 +195,24 @@ class UaBase:
         return True
 
     @staticmethod
-    def _fresh_challenge(use: Use, value: str) -> bool:
-        """Whether a challenge is worth an answer: a new nonce, the first time or called stale."""
-        try:
-            _, params = digest.parse_auth(value)
-        except ParseError:
-            return False
-        nonce = params.get("nonce", "")
-        if nonce in use.tried or len(use.tried) >= 4:
-            return False
-        if use.tried and params.get("stale", "").lower() != "true":
-            return use.request.get("Authorization") is None or False
-        use.tried.add(nonce)
-        return True
+    def _challenges(use: Use, response: Response, name: str) -> list[str]:
+        """The challenges of a response if answering them makes sense: the first ones, or new ones
+        because the nonce was stale (RFC 7616 §3.3). Otherwise the password is wrong."""
+        values = response.get_all(name)
+        nonces: set[str] = set()
+        stale = False
+        for value in values:
+            try:
+                _, params = digest.parse_auth(value)
+            except ParseError:
+                continue
+            nonces.add(f"{name} {params.get('nonce', '')}")
+            stale = stale or params.get("stale", "").lower() == "true"
+        again = any(known.startswith(name) for known in use.tried)
+        if not nonces or nonces <= use.tried or (again and not stale) or len(use.tried) > 8:
+            return []
+        use.tried |= nonces
+        return values
 
     # Ending
 

@@ -232,7 +232,7 @@ METHODS = ["BYE", "INVITE", "UPDATE", "REFER", "INFO", "CANCEL", "PRACK", "NOTIF
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("what", ["source", "from-tag", "to-tag", "call-id", "cseq"])
 def test_a_stranger_changes_nothing(method: str, what: str) -> None:
-    net, alice, bob = pair()
+    net, alice, bob = pair(config=UaConfig(allow=(*UaConfig().allow, *METHODS)))
     a, b = established(net, alice, bob)
     before = msgspec.json.encode(bob.ua.snapshot(b))
     events = len(bob.log)

@@ -64,7 +64,7 @@ def test_untouched_messages_serialise_as_they_came(case: Case) -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=[c.name for c in CASES])
 def test_user_agent_lets_only_good_requests_through(case: Case) -> None:
-    agent = UserAgent(UaConfig(), Net(1).token)
+    agent = UserAgent(UaConfig(allow=(*UaConfig().allow, "MESSAGE")), Net(1).token)
     flow = Flow("udp", ("192.0.2.1", 5060), ("192.0.2.99", 5060))
     agent.receive_data(case.data, flow, 1000.0)
     events = agent.events()
