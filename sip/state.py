@@ -13,26 +13,28 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-import redis.asyncio
-import redis.exceptions
 import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError, ResponseError
+
+from comms.bus.link import Link, Parts
 
 _log = structlog.get_logger(__name__)
-
-Write = tuple[Any, ...]
 
 #: writes that are kept at most while Valkey is away; states of calls do not count
 MAX_BACKLOG = 100_000
 _RETRY_SECONDS = 0.25
-_ERRORS = (redis.exceptions.RedisError, OSError)
+#: errors of a server that will take the same command later
+_PASSING = ("OOM", "MISCONF", "LOADING", "READONLY", "BUSY", "CLUSTERDOWN")
 
 
 class Committer:
     """Collects writes and releases what waits for them."""
 
-    def __init__(self, client: redis.asyncio.Redis) -> None:
+    def __init__(self, client: Redis) -> None:
         self._client = client
-        self._writes: list[Write] = []
+        self._link: Link | None = None
+        self._writes: list[Parts] = []
         self._hashes: dict[tuple[str, str], bytes | None] = {}
         self._waiting: list[Callable[[], None]] = []
         self._wake = asyncio.Event()
@@ -89,20 +91,18 @@ class Committer:
         done = True
         try:
             if writes or hashes:
-                pipeline = self._client.pipeline(transaction=False)
-                for (key, name), value in hashes.items():
-                    if value is None:
-                        pipeline.execute_command("HDEL", key, name)
-                    else:
-                        pipeline.execute_command("HSET", key, name, value)
-                for command in writes:
-                    pipeline.execute_command(*command)
-                await pipeline.execute()
+                await self._send(
+                    [
+                        ("HDEL", key, name) if value is None else ("HSET", key, name, value)
+                        for (key, name), value in hashes.items()
+                    ]
+                    + writes
+                )
                 self.commits += 1
             if not self.ok:
                 self.ok = True
                 _log.info("store-back", backlog=len(writes))
-        except _ERRORS as error:
+        except (RedisError, OSError) as error:
             done = False
             if self.ok:
                 self.ok = False
@@ -115,11 +115,31 @@ class Committer:
             release()
         return done
 
+    async def _send(self, commands: list[Parts]) -> None:
+        if self._link is None:
+            link = Link(self._client)
+            await link.open()
+            self._link = link
+        try:
+            self._link.send(*commands)
+            await self._link.replies(len(commands))
+        except ResponseError as error:
+            if str(error).startswith(_PASSING):
+                raise
+            # a command that Valkey will never take must not hold up all others
+            _log.error("write-refused", error=str(error).partition(" ")[0])
+        except (RedisError, OSError):
+            link, self._link = self._link, None
+            await link.close()
+            raise
+
     async def close(self) -> None:
         """Write what is left, then stop."""
         self._closing = True
         self._wake.set()
         await self._task
+        if self._link is not None:
+            await self._link.close()
 
 
 def encode(value: Any) -> bytes:

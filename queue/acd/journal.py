@@ -41,7 +41,6 @@ _log = structlog.get_logger("acd")
 
 _commands: Codec[Command] = Codec(Command)
 _TICK = _commands.encode(Tick())
-_event_json = msgspec.json.Encoder().encode
 
 #: What a defect of the engine raises. The command that brings it out is set aside, because every
 #: leader would die of it again and nobody's call would be distributed any more.
@@ -346,7 +345,10 @@ class _Leader:
 
     def _publish(self, events: list[Event], last: bytes) -> list[Parts]:
         """Return the calls that publish a batch whose last entry is `last`, without a reply."""
-        found = publication.operations(events, self._keys)
+        batch = publication.Batch(self._keys)
+        for event in events:
+            batch.add(event)
+        found = batch.operations()
         if self._views_doubtful:
             self._views_doubtful = False
             found = publication.rewrite(*self._engine.views(), self._keys)
@@ -366,8 +368,8 @@ class _Leader:
             (self._keys.acd_applied, self._keys.acd_events, *numbers),
             last,
             self._rules.events_kept,
-            len(events),
-            *map(_event_json, events),
+            len(batch.events),
+            *batch.events,
             *parts,
         )
         return [("CLIENT", "REPLY", "SKIP"), call]

@@ -472,7 +472,7 @@ class TestLossOfValkey:
         await house.check()
 
     async def test_silent_server_is_noticed(self, house, valkey, monkeypatch):
-        monkeypatch.setattr("acd.link.SILENCE", 0.3)
+        monkeypatch.setattr("comms.bus.link.SILENCE", 0.3)
         journal = house.start("queue-1")
         await eventually(lambda: journal.counters.leading)
         assert valkey.process is not None

@@ -1,8 +1,8 @@
 """One connection to Redis on which several commands go out in one write.
 
 redis-py opens the connection (address, TLS, log-in, database); from there on this protocol
-replaces its streams. A command through redis-py's asyncio client costs several times what the
-queue role spends on deciding; here it costs packing, one write and one read.
+replaces its streams. A command through redis-py's asyncio client costs several times what a role
+spends on deciding what to write; here it costs packing, one write and one read.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from redis.asyncio.connection import Connection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
-_log = structlog.get_logger("acd")
+_log = structlog.get_logger(__name__)
 
 #: A command and its arguments.
 Parts: TypeAlias = "tuple[bytes | str | int, ...]"
