@@ -31,11 +31,11 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from comms.bus.acd import Command, Decision, Event, Tick
+from comms.bus.link import Link, Parts
 from comms.bus.streams import Codec, Keys
 
 from . import publication, scripts
 from .engine import Engine, EngineError, InvalidConfiguration, InvalidSnapshot
-from .link import Link, Parts
 
 _log = structlog.get_logger("acd")
 
