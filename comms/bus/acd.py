@@ -6,6 +6,9 @@ published by the queue role. Both are plain data: `comms` owns them so that `sip
 need not know each other.
 
 Times are UTC epoch seconds as float; durations are seconds.
+
+`gc=False`: the messages are frozen trees without cycles, so the garbage collector need not know
+them; with thousands of pieces of work in memory that keeps its pauses short.
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ LeaveReason = Literal["abandoned", "transferred", "menu", "failed"]
 WorkState = Literal["waiting", "offered", "assigned"]
 
 
-class Hours(msgspec.Struct, frozen=True, omit_defaults=True):
+class Hours(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """When a queue is open, in local time of `timezone`."""
 
     timezone: str = "Europe/Berlin"
@@ -44,7 +47,7 @@ class Hours(msgspec.Struct, frozen=True, omit_defaults=True):
     exceptions: dict[str, tuple[tuple[int, int], ...]] = {}
 
 
-class Overflow(msgspec.Struct, frozen=True, omit_defaults=True):
+class Overflow(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Send work elsewhere when it waits too long or the queue is too long."""
 
     to: str
@@ -52,7 +55,7 @@ class Overflow(msgspec.Struct, frozen=True, omit_defaults=True):
     longer_than: int | None = None
 
 
-class Relax(msgspec.Struct, frozen=True, omit_defaults=True):
+class Relax(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """After so many seconds of waiting, a skill is needed at this level at most (0: not at all)."""
 
     skill: str
@@ -60,7 +63,7 @@ class Relax(msgspec.Struct, frozen=True, omit_defaults=True):
     level: int = 0
 
 
-class QueueConfig(msgspec.Struct, frozen=True, omit_defaults=True):
+class QueueConfig(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """The rules of one queue."""
 
     name: str
@@ -86,7 +89,7 @@ class QueueConfig(msgspec.Struct, frozen=True, omit_defaults=True):
     relax: tuple[Relax, ...] = ()
 
 
-class Membership(msgspec.Struct, frozen=True, omit_defaults=True):
+class Membership(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """An agent's place in a queue. Lower tiers are asked first; position orders within a tier."""
 
     queue: str
@@ -96,7 +99,7 @@ class Membership(msgspec.Struct, frozen=True, omit_defaults=True):
     weight: int = 1
 
 
-class AgentConfig(msgspec.Struct, frozen=True, omit_defaults=True):
+class AgentConfig(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One person who can take work."""
 
     agent: str
@@ -109,14 +112,14 @@ class AgentConfig(msgspec.Struct, frozen=True, omit_defaults=True):
 # --- commands ---------------------------------------------------------------------------------
 
 
-class Configure(msgspec.Struct, frozen=True, tag="configure"):
+class Configure(msgspec.Struct, frozen=True, gc=False, tag="configure"):
     """Replace the whole configuration. Work and agents that remain keep their state."""
 
     queues: tuple[QueueConfig, ...]
     agents: tuple[AgentConfig, ...]
 
 
-class WorkArrived(msgspec.Struct, frozen=True, omit_defaults=True, tag="work-arrived"):
+class WorkArrived(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="work-arrived"):
     """Work joins a queue. A repeated arrival of the same `work` changes nothing."""
 
     work: str
@@ -134,39 +137,41 @@ class WorkArrived(msgspec.Struct, frozen=True, omit_defaults=True, tag="work-arr
     continues: str | None = None
 
 
-class WorkLeft(msgspec.Struct, frozen=True, tag="work-left"):
+class WorkLeft(msgspec.Struct, frozen=True, gc=False, tag="work-left"):
     """Work leaves before it was answered."""
 
     work: str
     reason: LeaveReason = "abandoned"
 
 
-class OfferAccepted(msgspec.Struct, frozen=True, tag="offer-accepted"):
+class OfferAccepted(msgspec.Struct, frozen=True, gc=False, tag="offer-accepted"):
     """The agent took the work (the device answered)."""
 
     offer: str
 
 
-class OfferRefused(msgspec.Struct, frozen=True, tag="offer-refused"):
+class OfferRefused(msgspec.Struct, frozen=True, gc=False, tag="offer-refused"):
     """The offer came to nothing; the work goes back to its place."""
 
     offer: str
     reason: RefusalReason
 
 
-class WorkEnded(msgspec.Struct, frozen=True, tag="work-ended"):
+class WorkEnded(msgspec.Struct, frozen=True, gc=False, tag="work-ended"):
     """The conversation is over; the agent's wrap-up begins."""
 
     work: str
 
 
-class WrapUpEnded(msgspec.Struct, frozen=True, tag="wrap-up-ended"):
+class WrapUpEnded(msgspec.Struct, frozen=True, gc=False, tag="wrap-up-ended"):
     """The agent ends the wrap-up early."""
 
     agent: str
 
 
-class SetAgentState(msgspec.Struct, frozen=True, omit_defaults=True, tag="set-agent-state"):
+class SetAgentState(
+    msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="set-agent-state"
+):
     """An agent (or a supervisor for them) chooses a state."""
 
     agent: str
@@ -174,21 +179,21 @@ class SetAgentState(msgspec.Struct, frozen=True, omit_defaults=True, tag="set-ag
     reason: str | None = None
 
 
-class SetReachable(msgspec.Struct, frozen=True, tag="set-reachable"):
+class SetReachable(msgspec.Struct, frozen=True, gc=False, tag="set-reachable"):
     """Whether any device of the agent is registered. Who is unreachable gets no offers."""
 
     agent: str
     reachable: bool
 
 
-class SetEngaged(msgspec.Struct, frozen=True, tag="set-engaged"):
+class SetEngaged(msgspec.Struct, frozen=True, gc=False, tag="set-engaged"):
     """How many calls the agent holds outside of queues. Above zero, no offers are made."""
 
     agent: str
     calls: int
 
 
-class OwnerRestarted(msgspec.Struct, frozen=True, tag="owner-restarted"):
+class OwnerRestarted(msgspec.Struct, frozen=True, gc=False, tag="owner-restarted"):
     """A role instance came back and tells which work it still holds; the rest is closed as failed.
 
     Offers of that owner that are not in `offers` are refused as failed.
@@ -199,7 +204,7 @@ class OwnerRestarted(msgspec.Struct, frozen=True, tag="owner-restarted"):
     offers: tuple[str, ...] = ()
 
 
-class Tick(msgspec.Struct, frozen=True, tag="tick"):
+class Tick(msgspec.Struct, frozen=True, gc=False, tag="tick"):
     """Time passed: written by the queue role when the engine's next timer is due."""
 
 
@@ -222,7 +227,7 @@ Command = (
 # --- events -----------------------------------------------------------------------------------
 
 
-class WorkView(msgspec.Struct, frozen=True, omit_defaults=True):
+class WorkView(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """All that a live view shows of one piece of work."""
 
     work: str
@@ -238,7 +243,7 @@ class WorkView(msgspec.Struct, frozen=True, omit_defaults=True):
     agents: tuple[str, ...] = ()
 
 
-class AgentView(msgspec.Struct, frozen=True, omit_defaults=True):
+class AgentView(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """All that a live view shows of one agent."""
 
     agent: str
@@ -256,7 +261,7 @@ class AgentView(msgspec.Struct, frozen=True, omit_defaults=True):
     until: float | None = None
 
 
-class QueueView(msgspec.Struct, frozen=True, omit_defaults=True):
+class QueueView(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A queue's own facts; who waits and who serves is in the work and agent views."""
 
     queue: str
@@ -274,13 +279,13 @@ class QueueView(msgspec.Struct, frozen=True, omit_defaults=True):
     wait_p90: float | None = None
 
 
-class WorkChanged(msgspec.Struct, frozen=True, tag="work"):
+class WorkChanged(msgspec.Struct, frozen=True, gc=False, tag="work"):
     """The work's new state; live views replace what they had."""
 
     view: WorkView
 
 
-class WorkClosed(msgspec.Struct, frozen=True, omit_defaults=True, tag="work-closed"):
+class WorkClosed(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="work-closed"):
     """The work is over for the queue, with the times for the call record."""
 
     work: str
@@ -293,7 +298,7 @@ class WorkClosed(msgspec.Struct, frozen=True, omit_defaults=True, tag="work-clos
     agent: str | None = None
 
 
-class WorkRejected(msgspec.Struct, frozen=True, omit_defaults=True, tag="work-rejected"):
+class WorkRejected(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="work-rejected"):
     """The work was not let in. The owner plays an announcement or sends it elsewhere."""
 
     work: str
@@ -302,7 +307,7 @@ class WorkRejected(msgspec.Struct, frozen=True, omit_defaults=True, tag="work-re
     reason: Literal["closed", "full", "unknown-queue"]
 
 
-class WorkOverflowed(msgspec.Struct, frozen=True, tag="work-overflowed"):
+class WorkOverflowed(msgspec.Struct, frozen=True, gc=False, tag="work-overflowed"):
     """The work moved to another queue and kept its seniority."""
 
     work: str
@@ -311,7 +316,7 @@ class WorkOverflowed(msgspec.Struct, frozen=True, tag="work-overflowed"):
     to_queue: str
 
 
-class OfferMade(msgspec.Struct, frozen=True, omit_defaults=True, tag="offer"):
+class OfferMade(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="offer"):
     """Ring this agent for this work. Addressed to the work's owner."""
 
     offer: str
@@ -322,7 +327,7 @@ class OfferMade(msgspec.Struct, frozen=True, omit_defaults=True, tag="offer"):
     timeout: float
 
 
-class OfferEnded(msgspec.Struct, frozen=True, omit_defaults=True, tag="offer-ended"):
+class OfferEnded(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="offer-ended"):
     """The offer is over. `withdrawn` and `timed-out` mean: stop ringing at once."""
 
     offer: str
@@ -333,7 +338,7 @@ class OfferEnded(msgspec.Struct, frozen=True, omit_defaults=True, tag="offer-end
     reason: str | None = None
 
 
-class WorkAssigned(msgspec.Struct, frozen=True, tag="work-assigned"):
+class WorkAssigned(msgspec.Struct, frozen=True, gc=False, tag="work-assigned"):
     """The accepted offer won. Addressed to the work's owner: connect the two."""
 
     offer: str
@@ -342,31 +347,31 @@ class WorkAssigned(msgspec.Struct, frozen=True, tag="work-assigned"):
     owner: str
 
 
-class AgentChanged(msgspec.Struct, frozen=True, tag="agent"):
+class AgentChanged(msgspec.Struct, frozen=True, gc=False, tag="agent"):
     """The agent's new state; live views replace what they had."""
 
     view: AgentView
 
 
-class AgentRemoved(msgspec.Struct, frozen=True, tag="agent-removed"):
+class AgentRemoved(msgspec.Struct, frozen=True, gc=False, tag="agent-removed"):
     """The agent is no longer configured."""
 
     agent: str
 
 
-class QueueChanged(msgspec.Struct, frozen=True, tag="queue"):
+class QueueChanged(msgspec.Struct, frozen=True, gc=False, tag="queue"):
     """The queue's new facts; live views replace what they had."""
 
     view: QueueView
 
 
-class QueueRemoved(msgspec.Struct, frozen=True, tag="queue-removed"):
+class QueueRemoved(msgspec.Struct, frozen=True, gc=False, tag="queue-removed"):
     """The queue is no longer configured."""
 
     queue: str
 
 
-class WrapUpOver(msgspec.Struct, frozen=True, tag="wrap-up-over"):
+class WrapUpOver(msgspec.Struct, frozen=True, gc=False, tag="wrap-up-over"):
     """An agent's wrap-up after this work ended; its length goes into the call record."""
 
     work: str
@@ -374,7 +379,7 @@ class WrapUpOver(msgspec.Struct, frozen=True, tag="wrap-up-over"):
     seconds: float
 
 
-class Candidate(msgspec.Struct, frozen=True, omit_defaults=True):
+class Candidate(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One agent that was considered; `rejected` says why it was not chosen, None if it was."""
 
     agent: str
@@ -382,7 +387,7 @@ class Candidate(msgspec.Struct, frozen=True, omit_defaults=True):
     rejected: str | None = None
 
 
-class Decision(msgspec.Struct, frozen=True, omit_defaults=True, tag="decision"):
+class Decision(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, tag="decision"):
     """Why this work was offered to these agents."""
 
     work: str

@@ -6,7 +6,8 @@ in serving order. Only what changed is written, and of several changes in one ba
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
@@ -41,44 +42,89 @@ def score(view: WorkView) -> int:
     return int(view.rank[0]) * _PRIORITY_STEP + int(view.rank[1])
 
 
-def operations(events: Iterable[Event], keys: Keys) -> list[Operation]:
-    """Return the commands that bring the views in Redis up to date with a batch of events."""
-    works: dict[str, WorkView | None] = {}
-    agents: dict[str, AgentView | None] = {}
-    queues: dict[str, QueueView | None] = {}
-    orders: dict[str, dict[str, int | None]] = {}
-    gone: list[str] = []
-    for event in events:
-        if isinstance(event, WorkChanged):
-            work = event.view
-            works[work.work] = work
-            waits = work.state != "assigned"
-            orders.setdefault(work.queue, {})[work.work] = score(work) if waits else None
-        elif isinstance(event, AgentChanged):
-            agents[event.view.agent] = event.view
-        elif isinstance(event, QueueChanged):
-            queues[event.view.queue] = event.view
-        elif isinstance(event, WorkClosed):
-            works[event.work] = None
-            orders.setdefault(event.queue, {})[event.work] = None
-        elif isinstance(event, WorkOverflowed):
-            orders.setdefault(event.from_queue, {})[event.work] = None
-        elif isinstance(event, AgentRemoved):
-            agents[event.agent] = None
-        elif isinstance(event, QueueRemoved):
-            queues[event.queue] = None
-            gone.append(event.queue)
-    found: list[Operation] = []
-    _hash(found, keys.acd_works, works)
-    _hash(found, keys.acd_agents, agents)
-    _hash(found, keys.acd_queues, queues)
-    for queue, order in orders.items():
-        key = keys.acd_order(queue)
-        added = [p for w, s in order.items() if s is not None for p in (b"%d" % s, w.encode())]
-        _chunks(found, b"ZADD", key, added)
-        _chunks(found, b"ZREM", key, [w.encode() for w, s in order.items() if s is None])
-    found += [(b"DEL", keys.acd_order(q), []) for q in gone if queues.get(q) is None]
-    return found
+class Batch:
+    """The events of one batch as JSON, and what they change in the views."""
+
+    def __init__(self, keys: Keys) -> None:
+        self._keys = keys
+        #: the events as they go into the stream
+        self.events: list[bytes] = []
+        self._works: dict[str, bytes | None] = {}
+        self._agents: dict[str, bytes | None] = {}
+        self._queues: dict[str, bytes | None] = {}
+        #: queue -> work -> its score, or None: it waits there no longer
+        self._orders: dict[str, dict[str, int | None]] = {}
+
+    def add(self, event: Event) -> None:
+        """Add one event."""
+        raw = _encode(event)
+        self.events.append(raw)
+        follow = _FOLLOW.get(type(event))
+        if follow is not None:
+            follow(self, event, raw)
+
+    def operations(self) -> list[Operation]:
+        """Return the commands that bring the views in Redis up to date."""
+        found: list[Operation] = []
+        _hash(found, self._keys.acd_works, self._works)
+        _hash(found, self._keys.acd_agents, self._agents)
+        _hash(found, self._keys.acd_queues, self._queues)
+        for queue, order in self._orders.items():
+            key = self._keys.acd_order(queue)
+            added: list[bytes] = []
+            removed: list[bytes] = []
+            for work, place in order.items():
+                if place is None:
+                    removed.append(work.encode())
+                else:
+                    added += (b"%d" % place, work.encode())
+            _chunks(found, b"ZADD", key, added)
+            _chunks(found, b"ZREM", key, removed)
+        for queue, view in self._queues.items():
+            if view is None:
+                found.append((b"DEL", self._keys.acd_order(queue), []))
+        return found
+
+    def _work(self, event: WorkChanged, raw: bytes) -> None:
+        view = event.view
+        # The view's own JSON is that of the event without what is around it.
+        self._works[view.work] = raw[_WORK_AT:-1]
+        waits = view.state != "assigned"
+        self._orders.setdefault(view.queue, {})[view.work] = score(view) if waits else None
+
+    def _agent(self, event: AgentChanged, raw: bytes) -> None:
+        self._agents[event.view.agent] = raw[_AGENT_AT:-1]
+
+    def _queue(self, event: QueueChanged, raw: bytes) -> None:
+        self._queues[event.view.queue] = raw[_QUEUE_AT:-1]
+
+    def _work_closed(self, event: WorkClosed, _: bytes) -> None:
+        self._works[event.work] = None
+        self._orders.setdefault(event.queue, {})[event.work] = None
+
+    def _overflowed(self, event: WorkOverflowed, _: bytes) -> None:
+        self._orders.setdefault(event.from_queue, {})[event.work] = None
+
+    def _agent_removed(self, event: AgentRemoved, _: bytes) -> None:
+        self._agents[event.agent] = None
+
+    def _queue_removed(self, event: QueueRemoved, _: bytes) -> None:
+        self._queues[event.queue] = None
+
+
+_WORK_AT = len(b'{"type":"work","view":')
+_AGENT_AT = len(b'{"type":"agent","view":')
+_QUEUE_AT = len(b'{"type":"queue","view":')
+
+_FOLLOW: dict[type, Callable[[Batch, Any, bytes], None]] = {
+    WorkChanged: Batch._work,
+    AgentChanged: Batch._agent,
+    QueueChanged: Batch._queue,
+    WorkClosed: Batch._work_closed,
+    WorkOverflowed: Batch._overflowed,
+    AgentRemoved: Batch._agent_removed,
+    QueueRemoved: Batch._queue_removed,
+}
 
 
 def rewrite(
@@ -94,20 +140,33 @@ def rewrite(
             *(keys.acd_order(q.queue) for q in queues),
         )
     ]
-    events: list[Event] = [WorkChanged(w) for w in works]
-    events += [AgentChanged(a) for a in agents]
-    events += [QueueChanged(q) for q in queues]
-    return found + operations(events, keys)
+    batch = Batch(keys)
+    for work in works:
+        batch.add(WorkChanged(work))
+    for agent in agents:
+        batch.add(AgentChanged(agent))
+    for queue in queues:
+        batch.add(QueueChanged(queue))
+    return found + batch.operations()
 
 
-def _hash(found: list[Operation], key: str, views: Mapping[str, object]) -> None:
-    pairs = [p for n, v in views.items() if v is not None for p in (n.encode(), _encode(v))]
-    _chunks(found, b"HSET", key, pairs)
-    _chunks(found, b"HDEL", key, [n.encode() for n, v in views.items() if v is None])
+def _hash(found: list[Operation], key: str, views: dict[str, bytes | None]) -> None:
+    if not views:
+        return
+    changed: list[bytes] = []
+    gone: list[bytes] = []
+    for name, raw in views.items():
+        if raw is None:
+            gone.append(name.encode())
+        else:
+            changed += (name.encode(), raw)
+    _chunks(found, b"HSET", key, changed)
+    _chunks(found, b"HDEL", key, gone)
 
 
 def _chunks(found: list[Operation], command: bytes, key: str, arguments: list[bytes]) -> None:
-    found += [
-        (command, key, arguments[at : at + _MOST_ARGUMENTS])
-        for at in range(0, len(arguments), _MOST_ARGUMENTS)
-    ]
+    if 0 < len(arguments) <= _MOST_ARGUMENTS:
+        found.append((command, key, arguments))
+        return
+    for at in range(0, len(arguments), _MOST_ARGUMENTS):
+        found.append((command, key, arguments[at : at + _MOST_ARGUMENTS]))  # noqa: PERF401

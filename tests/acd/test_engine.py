@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from support.queues import BEGIN, Desk, agent, desk, only
 
@@ -837,6 +839,24 @@ def test_nothing_shown_that_did_not_change(two):
     events = two.accept("anna")
     assert len(only(events, AgentChanged)) == 1
     assert len(only(events, QueueChanged)) == 1
+
+
+def test_a_decision_looks_at_a_few_things_only():
+    """With 10,000 waiting and 1,000 agents; a scan of either would take milliseconds.
+
+    The benchmark `bench/decisions.py` measures it properly.
+    """
+    d = desk(*(agent(f"a{n}", "zentrale") for n in range(1000)))
+    for n in range(10_000):
+        d.engine.apply(WorkArrived(f"w{n}", "zentrale", owner="sip-1"), d.now)
+    times = []
+    for n in range(200):
+        d.engine.apply(SetReachable(f"a{n}", True), d.now)
+        began = time.thread_time()
+        events = d.engine.apply(SetAgentState(f"a{n}", "available"), d.now)
+        times.append(time.thread_time() - began)
+        assert only(events, OfferMade)
+    assert sorted(times)[100] < 0.0005
 
 
 def _serve_all(d: Desk, name: str) -> list[str]:

@@ -79,6 +79,9 @@ class Index:
         for name, config in state.configs.items():
             ordered = {a: m for _, _, a, m in sorted(members[name], key=lambda row: row[:3])}
             self.queues[name] = QueueIndex(config, ordered)
+        for queue in self.queues.values():
+            # The lane of most work; looking at all agents takes too long for an arrival.
+            self.lane(queue, self.needs(queue, {}, state.now))
         for work in state.works.values():
             if work.state != "assigned":
                 self.add(work)

@@ -20,7 +20,7 @@ from .model import Agent, State, Work
 from .strategies import Key
 
 #: Most agents named in a decision, and most members looked at to find them.
-MOST_CANDIDATES = 24
+MOST_CANDIDATES = 20
 _MOST_LOOKED_AT = 64
 #: How far a lane is searched for work that a free agent was not asked for yet.
 _LOOK_AHEAD = 32

@@ -25,7 +25,7 @@ REMEMBERED = 4096
 WAITS_KEPT = 16384
 
 
-class Offer(msgspec.Struct):
+class Offer(msgspec.Struct, gc=False):
     """One agent rings for one piece of work."""
 
     id: str
@@ -38,7 +38,7 @@ class Offer(msgspec.Struct):
     due: float
 
 
-class Work(msgspec.Struct):
+class Work(msgspec.Struct, gc=False):
     """One piece of work, from its arrival to its end."""
 
     id: str
@@ -73,7 +73,7 @@ class Work(msgspec.Struct):
     rang: float = 0.0
 
 
-class Agent(msgspec.Struct):
+class Agent(msgspec.Struct, gc=False):
     """One configured agent."""
 
     id: str
@@ -100,7 +100,7 @@ class Agent(msgspec.Struct):
     talked: float = 0.0
 
 
-class QueueDay(msgspec.Struct):
+class QueueDay(msgspec.Struct, gc=False):
     """What a queue counted since local midnight, and what its strategy remembers."""
 
     #: number of the local day that is counted
@@ -147,7 +147,7 @@ class QueueDay(msgspec.Struct):
         return self.waits[max(rank, 1) - 1]
 
 
-class GoneOffer(msgspec.Struct, frozen=True):
+class GoneOffer(msgspec.Struct, frozen=True, gc=False):
     """An offer that is over, kept to answer a late word about it."""
 
     work: str
@@ -156,7 +156,7 @@ class GoneOffer(msgspec.Struct, frozen=True):
     accepted: bool
 
 
-class GoneWork(msgspec.Struct, frozen=True):
+class GoneWork(msgspec.Struct, frozen=True, gc=False):
     """Work that is closed, kept so that the same work keeps its place when it comes back."""
 
     outcome: str
