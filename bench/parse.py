@@ -23,6 +23,7 @@ from sip.core.events import (
     UaConfig,
 )
 from sip.core.flow import Flow
+from sip.core.message import Request as RequestMessage
 from sip.core.message import parse_message
 from sip.core.ua import UserAgent
 
@@ -48,6 +49,9 @@ INVITE = (
     b"User-Agent: Softphone 5.6.1 rv2.10\r\n"
     b"Session-Expires: 1800;refresher=uac\r\n"
     b"Min-SE: 90\r\n"
+    b"P-Preferred-Identity: <sip:201@musterstadt.example>\r\n"
+    b"Route: <sip:proxy.musterstadt.example;lr>\r\n"
+    b"Accept: application/sdp, application/dtmf-relay, text/plain\r\n"
     b"Content-Length: %d\r\n\r\n" % len(BODY)
 ) + BODY
 
@@ -107,27 +111,28 @@ class Registrations:
 
     def run(self, messages: tuple[bytes, bytes]) -> None:
         agent = self.agent
-        self.now += 0.001
-        for data in messages:
-            agent.receive_data(data, PHONE, self.now)
-            for event in agent.events():
-                assert isinstance(event, Request)
-                self.answer(event)
-            agent.datagrams()
+        self.now += 0.02
+        first, second = messages
+        # Without credentials the answer is always the same: no transaction for it.
+        request = parse_message(first)
+        assert isinstance(request, RequestMessage)
+        agent.respond_stateless(request, PHONE, 401, self.challenge())
+        agent.receive_data(second, PHONE, self.now)
+        for event in agent.events():
+            assert isinstance(event, Request)
+            self.answer(event)
+        assert len(agent.datagrams()) == 2
         agent.handle_timers(self.now)
+
+    def challenge(self) -> list[tuple[str, str]]:
+        nonce = self.issuer.issue(self.now)
+        values = digest.challenges("musterstadt.example", nonce)
+        return [("WWW-Authenticate", value) for value in values]
 
     def answer(self, event: Request) -> None:
         request = event.request
         value = request.get("Authorization")
-        if value is None:
-            fields = [
-                ("WWW-Authenticate", challenge)
-                for challenge in digest.challenges(
-                    "musterstadt.example", self.issuer.issue(self.now)
-                )
-            ]
-            self.agent.respond(event.txn, 401, headers=fields, now=self.now)
-            return
+        assert value is not None
         credentials = digest.Credentials.parse(value)
         assert credentials is not None
         assert self.issuer.check(credentials.nonce, self.now) == "fresh"
@@ -135,9 +140,7 @@ class Registrations:
         assert self.replays.accept(credentials.nonce, credentials.count) == "fresh"
         contact = request.contacts[0]
         _ = (request.to.parsed, contact.parsed)
-        self.agent.respond(
-            event.txn, 200, headers=[("Contact", f"{contact}")], now=self.now
-        )
+        self.agent.respond(event.txn, 200, headers=[("Contact", f"{contact}")], now=self.now)
 
 
 class Calls:

@@ -25,6 +25,12 @@ _AUTH_PARAM: Final = re.compile(
     r"""("(?:[^"\\]|\\.)*+"|[^\s,"]++)[ \t]*+(?:,[ \t,]*+|$)"""
 ).finditer
 
+#: What nearly everybody sends: names in lower case, no comma or backslash in a quoted string.
+_USUAL_AUTH: Final = re.compile(
+    r"""(?:[a-z]++=(?:"[^",\\]*+"|[^\s",\\=]++)(?:, ?+(?=[a-z])|$))*+"""
+).fullmatch
+_USUAL_AUTH_PARAM: Final = re.compile(r"""([a-z]++)="?+([^",]*+)"?+(?:, ?+|$)""").findall
+
 Freshness = Literal["fresh", "stale", "invalid"]
 
 
@@ -74,6 +80,12 @@ def parse_auth(value: str) -> tuple[str, dict[str, str]]:
     """
     scheme, _, rest = value.strip().partition(" ")
     params: dict[str, str] = {}
+    if _USUAL_AUTH(rest):
+        pairs = _USUAL_AUTH_PARAM(rest)
+        params = dict(pairs)
+        if len(params) == len(pairs):
+            return scheme.lower(), params
+        raise ParseError("sip.parse.auth", "a parameter stands twice")
     at = 0
     for match in _AUTH_PARAM(rest):
         if match.start() != at:
@@ -327,11 +339,8 @@ def challenges(
 ) -> list[str]:
     """Header values for WWW-Authenticate or Proxy-Authenticate, one an algorithm, best first."""
     tail = ", stale=true" if stale else ""
-    return [
-        f"Digest realm={quote(realm)}, nonce={quote(nonce)}, qop={quote(qop)}, "
-        f"algorithm={algorithm}{tail}"
-        for algorithm in algorithms
-    ]
+    head = f"Digest realm={quote(realm)}, nonce={quote(nonce)}, qop={quote(qop)}, algorithm="
+    return [f"{head}{algorithm}{tail}" for algorithm in algorithms]
 
 
 def authorize(

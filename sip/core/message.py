@@ -107,6 +107,10 @@ METHODS: Final = frozenset({
 })  # fmt: skip
 
 _TRANSPORTS: Final = frozenset({"UDP", "TCP", "TLS", "WS", "WSS"})
+#: A Via without optional white space; others are taken apart step by step.
+_USUAL_VIA: Final = re.compile(
+    r"SIP/2\.0/(UDP|TCP|TLS|WSS?) (([A-Za-z0-9.\-]++)(?::([0-9]{1,5}+))?)(?:;([^,\"]++))?"
+).fullmatch
 _COPIED: Final = frozenset({"via", "from", "to", "call-id", "cseq"})
 _key_of: Final = _KEYS.get
 _NO_CTL: Final = re.compile(r"[\r\n]").search
@@ -147,6 +151,16 @@ class Via:
     @classmethod
     def parse(cls, text: str) -> Via:
         """Parse one value; raises ParseError."""
+        usual = _USUAL_VIA(text)
+        if usual is not None:
+            transport, sent_by, host, port_text, params = usual.groups()
+            if port_text is None:
+                port = None
+            else:
+                port = int(port_text)
+                if port > 65535:
+                    raise ParseError("sip.parse.via", "malformed Via")
+            return cls(transport, host, port, parse_params(params) if params else {}, sent_by)
         if text.startswith("SIP/2.0/"):
             transport, _, rest = text[8:].partition(" ")
         else:
@@ -241,11 +255,16 @@ class Message:
         keys = self._keys
         if key not in keys:
             return []
+        if keys.count(key) == 1:
+            value = _value(self._lines[keys.index(key)])
+            if key not in LIST_HEADERS:
+                return [value]
+            if "," not in value:
+                return [value] if value else []
+            return [part for part in split_commas(value) if part]
         values = [_value(line) for k, line in zip(keys, self._lines, strict=True) if k == key]
         if key not in LIST_HEADERS:
             return values
-        if len(values) == 1 and "," not in values[0]:
-            return values if values[0] else []
         return [part for value in values for part in split_commas(value) if part]
 
     def options(self, name: str) -> set[str]:
@@ -384,7 +403,12 @@ class Message:
         cached: tuple[int, str] | None = self._cache.get("cseq")
         if cached is not None:
             return cached
-        parts = (self._first("cseq") or "").split()
+        value = self._first("cseq") or ""
+        digits, _, method = value.partition(" ")
+        if method in METHODS and len(digits) < 10 and digits.isdecimal() and digits.isascii():
+            self._cache["cseq"] = cached = (int(digits), method)
+            return cached
+        parts = value.split()
         if len(parts) == 2:
             digits, method = parts
             if digits.isdecimal() and digits.isascii() and len(digits) < 20 and TOKEN(method):
@@ -685,7 +709,9 @@ def parse_message(data: bytes, *, stream: bool = False) -> Request | Response:
     if error is None:
         if "content-length" in keys:
             text = lines[keys.index("content-length")].partition(":")[2].strip()
-            if text.isdecimal() and text.isascii() and len(text) < 10:
+            if text == "0" and len(data) == end + 4:
+                pass
+            elif text.isdecimal() and text.isascii() and len(text) < 10:
                 length = int(text)
                 if length < len(body):
                     if not stream:

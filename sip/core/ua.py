@@ -152,6 +152,28 @@ class UserAgent(Established):
         )
         self.layer.respond(txn, response, now)
 
+    def respond_stateless(
+        self, request: Request, flow: Flow, status: int, headers: Pairs = ()
+    ) -> None:
+        """Answer a request that was not given to `receive`, and keep nothing of it (RFC 3261
+        §8.2.7).
+
+        For answers that are the same whenever the request comes: the challenge to a REGISTER
+        without credentials, the refusal of new work under overload. It costs half of the way
+        through a transaction and no memory. A request that is too malformed to be answered is
+        dropped.
+        """
+        if request.method == "ACK":
+            return
+        try:
+            request.note_source(*flow.remote)
+            _ = request.cseq
+            response = response_for(request, status, to_tag=self._token(), headers=headers)
+        except ParseError:
+            self.stats["malformed"] += 1
+            return
+        self.layer.respond_stateless(request, response, flow)
+
     def request(
         self,
         request: Request,
@@ -317,8 +339,8 @@ class UserAgent(Established):
         key, request, flow = event.key, event.request, event.flow
         method = request.method
         check_repeated(request)
-        to_tag = request.to_tag
-        if to_tag is not None and method != "REGISTER":
+        to_tag = request.to_tag if method != "REGISTER" else None
+        if to_tag is not None:
             refusal = check_purpose(request, supported=self._supported_set, allow=self.config.allow)
             if refusal is None:
                 self._in_dialog(to_tag, key, request, flow, now)

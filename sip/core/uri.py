@@ -29,6 +29,15 @@ _NEEDS_CARE: Final = re.compile(r'["\\\r\n]').search
 _ESCAPE_USER: Final = re.compile(r"[^A-Za-z0-9\-_.!~*'()&=+$,;?/]").sub
 _ESCAPE_HEADER: Final = re.compile(r"[^A-Za-z0-9\-_.!~*'()\[\]/?:+$]").sub
 
+#: What stands behind the scheme of most SIP URIs; others are taken apart step by step.
+_USUAL_URI: Final = re.compile(
+    r"(?:([A-Za-z0-9\-_.!~*'()&=+$,]++)@)?([A-Za-z0-9.\-]++)(?::([0-9]{1,5}+))?(?:;([^?@]++))?"
+).fullmatch
+#: A name-addr without anything unusual: quoted name or none, URI, parameters.
+_USUAL_NAME_ADDR: Final = re.compile(
+    r'(?:("[^"\\]*+") ?)?<([^<> \t"]++)>(?:;([^"<>]++))?'
+).fullmatch
+
 #: the most parameters one address or header field may have
 MAX_PARAMS: Final = 16_384
 
@@ -265,6 +274,17 @@ class SipUri:
 
     @classmethod
     def _parse(cls, scheme: str, rest: str) -> SipUri:
+        usual = _USUAL_URI(rest)
+        if usual is not None:
+            name, domain, digits, tail = usual.groups()
+            if digits is None or len(digits) < 5 or int(digits) < 65536:
+                return cls(
+                    domain,
+                    name,
+                    int(digits) if digits is not None else None,
+                    scheme=scheme,
+                    params=_uri_params(tail) if tail is not None else None,
+                )
         user: str | None = None
         password: str | None = None
         at = rest.find("@")
@@ -529,9 +549,14 @@ class NameAddr:
 
         Without angle brackets all parameters belong to the header (RFC 3261 §20.10).
         """
-        text = text.strip()
         self = cls.__new__(cls)
         self._parsed = None
+        usual = _USUAL_NAME_ADDR(text)
+        if usual is not None:
+            self._raw_display, self.uri, params = usual.groups()
+            self.params = parse_params(params) if params else {}
+            return self
+        text = text.strip()
         self._raw_display = None
         if text[:1] == '"':
             end = _closing_quote(text)
