@@ -277,8 +277,7 @@ async def measure_journal(agents: int, per_second: float, seconds: float) -> Non
             in_store = (processor_seconds(store) - before[1]) / calls * 1000
             delays = sorted(telephony.delays)
             listener.cancel()
-            if os.environ.get("BENCH_METRICS"):
-                print(await client.hgetall(keys.metrics("queue-1")))
+            await asyncio.gather(listener, return_exceptions=True)
             print(
                 f"journal: {agents} agents, {calls / seconds:.1f} calls/s: queue role "
                 f"{in_role:.3f} ms, Valkey {in_store:.3f} ms a call, "

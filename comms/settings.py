@@ -315,13 +315,13 @@ class Queue(Section):
     """Automatic call distribution."""
 
     lease_seconds: float = Field(
-        2.0,
+        1.5,
         ge=0.5,
         le=60,
         description="How long a queue role that fell silent stays the leader.",
     )
     snapshot_every: int = Field(
-        10000,
+        2000,
         ge=100,
         le=1000000,
         description="Journal entries between two snapshots of the engine's state.",
