@@ -11,6 +11,8 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from comms import compat  # noqa: F401  (its users loop over Redis commands)
+
 T = TypeVar("T")
 
 
