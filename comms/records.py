@@ -78,6 +78,10 @@ class RecordWriter:
         """Begin to write in the background."""
         self._task = asyncio.create_task(self._run(), name="record-writer")
 
+    def tasks(self) -> list[asyncio.Task[None]]:
+        """Return what runs in the background; it ends only when it is stopped, or by a mistake."""
+        return [] if self._task is None else [self._task]
+
     async def stop(self) -> None:
         """Stop after the batch at hand."""
         await end(self._task)

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import socketio
 import structlog
@@ -75,7 +76,7 @@ class WebConfig:
     #: name of this process among the writers of call records
     instance: str = "web-1"
     static: Path = STATIC
-    #: origins besides our own that may open live views, for development
+    #: origins whose pages may open live views, besides pages of the host they connect to
     origins: tuple[str, ...] = ()
 
     @classmethod
@@ -104,7 +105,18 @@ class WebConfig:
                 silence_seconds=guard.silence_seconds,
             ),
             instance=instance,
+            origins=(origin_of(settings.web.public_url),) if settings.web.public_url else (),
         )
+
+
+def origin_of(url: str) -> str:
+    """Return scheme and host of an address, as browsers send it in `Origin`.
+
+    >>> origin_of("https://city.example/comms")
+    'https://city.example'
+    """
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +128,8 @@ class WebRole:
     services: Services
     live: LiveServer
     records: RecordWriter
+    #: these end only by a mistake
+    background: tuple[asyncio.Task[None], ...]
 
 
 async def run_web(settings: Settings) -> None:
@@ -154,7 +168,13 @@ async def serve(config: WebConfig, on_ready: asyncio.Future[int] | None = None) 
             )
             serving = asyncio.create_task(server.serve(sockets=[listener]), name="uvicorn")
             try:
-                await asyncio.shield(serving)
+                ended, _ = await asyncio.wait(
+                    {serving, *role.background}, return_when=asyncio.FIRST_COMPLETED
+                )
+                for task in ended:
+                    # A part that died silently would show old states for ever; the supervisor
+                    # starts this role anew.
+                    task.result()
             finally:
                 # Cancelled: pages are told to connect again, requests at hand are finished.
                 await role.live.stop()
@@ -176,7 +196,7 @@ async def web_role(config: WebConfig) -> AsyncIterator[WebRole]:
     keys = Keys(config.tenant)
     sessions = Sessions(engine, redis, keys, config.session_lifetime)
     hub = LiveHub(redis, keys, engine)
-    live = LiveServer(hub, sessions, config.origins or None)
+    live = LiveServer(hub, sessions, config.origins)
     records = RecordWriter(redis, keys, engine, config.instance)
     retention = Retention(engine, config.retention_days, config.sweep_every)
     channels = ChannelListener(redis, keys, live.on_directory, live.on_session_over)
@@ -201,7 +221,8 @@ async def web_role(config: WebConfig) -> AsyncIterator[WebRole]:
         channels.start()
         records.start()
         retention.start()
-        yield WebRole(app, services, live, records)
+        background = [t for part in (hub, live, channels, records, retention) for t in part.tasks()]
+        yield WebRole(app, services, live, records, tuple(background))
     finally:
         await end(announcing)
         await live.stop()

@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from comms.api.metrics import Metrics
-from comms.api.problems import problem
+from comms.api.problems import problem, unexpected
 
 #: a queue with 10,000 members fits
 MAX_BODY_BYTES = 1_048_576
@@ -61,11 +61,12 @@ class Guard:
             return
         started = time.perf_counter()
         status = 500
+        began = False
 
         async def sending(message: Message) -> None:
-            nonlocal status
+            nonlocal status, began
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, began = message["status"], True
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
@@ -91,6 +92,12 @@ class Guard:
                 await self._refuse(scope, receive, sending)
             else:
                 await self._app(scope, receiving, sending)
+        except Exception as error:
+            # The outermost place that sees a request: whatever comes up here becomes a problem,
+            # and the server does not print it with all its values.
+            answer = unexpected(error, _route(scope))
+            if not began:
+                await answer(scope, receive, sending)
         finally:
             seconds = time.perf_counter() - started
             self._metrics.observe(scope["method"], _route(scope), status, seconds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import traceback
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -79,7 +80,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(DBAPIError, _database_error)
     app.add_exception_handler(RedisError, _live_store_error)
-    app.add_exception_handler(Exception, _unexpected)
 
 
 async def _comms_error(_request: Request, error: Exception) -> Response:
@@ -116,7 +116,7 @@ async def _http_error(_request: Request, error: Exception) -> Response:
 async def _database_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, DBAPIError)
     if not is_temporary(error):
-        return await _unexpected(_request, error)
+        raise error
     log.warning("database out of reach", error=type(error.orig).__name__)
     return problem_of(Unavailable("the database does not answer"))
 
@@ -126,7 +126,15 @@ async def _live_store_error(_request: Request, error: Exception) -> Response:
     return problem_of(Unavailable("the live store does not answer"))
 
 
-async def _unexpected(request: Request, error: Exception) -> Response:
-    route = request.scope.get("route")
-    log.error("request failed", route=getattr(route, "path", None), error=type(error).__name__)
+def unexpected(error: Exception, route: str) -> ProblemResponse:
+    """Note an error nobody foresaw and return the problem.
+
+    The log gets its type and the places it came through but not its text, which may quote a
+    name, a number or what somebody typed.
+    """
+    frames = traceback.extract_tb(error.__traceback__)[-6:]
+    places = [f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in frames]
+    log.error(
+        "request failed", route=route, error=type(error).__name__, at=" < ".join(places[::-1])
+    )
     return problem(500, "internal", "Something went wrong here", "It is noted in the log.")

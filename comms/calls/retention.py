@@ -143,6 +143,10 @@ class Retention:
         """Begin in the background."""
         self._task = asyncio.create_task(self._run(), name="retention")
 
+    def tasks(self) -> list[asyncio.Task[None]]:
+        """Return what runs in the background; it ends only when it is stopped, or by a mistake."""
+        return [] if self._task is None else [self._task]
+
     async def stop(self) -> None:
         """Stop; a sweep that runs is cut between two transactions or rolled back."""
         await end(self._task)

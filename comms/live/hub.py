@@ -88,6 +88,10 @@ class LiveHub:
             log.warning("live store out of reach")
         self._task = asyncio.create_task(self._follow(), name="live-hub")
 
+    def tasks(self) -> list[asyncio.Task[None]]:
+        """Return what runs in the background; it ends only when it is stopped, or by a mistake."""
+        return [] if self._task is None else [self._task]
+
     async def stop(self) -> None:
         """Stop following."""
         await end(self._task)
@@ -250,6 +254,10 @@ class ChannelListener:
     def start(self) -> None:
         """Begin to listen in the background."""
         self._task = asyncio.create_task(self._listen(), name="channels")
+
+    def tasks(self) -> list[asyncio.Task[None]]:
+        """Return what runs in the background; it ends only when it is stopped, or by a mistake."""
+        return [] if self._task is None else [self._task]
 
     async def stop(self) -> None:
         """Stop listening."""

@@ -6,6 +6,7 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 import socketio
 import structlog
@@ -56,14 +57,14 @@ class LiveServer:
     Args:
         hub: the live state; its changes are pushed.
         sessions: checks tokens.
-        origins: origins besides the page's own that may connect; for development.
+        origins: origins that may connect besides pages of the host they connect to, e.g. the
+            public address behind a reverse proxy.
     """
 
-    def __init__(
-        self, hub: LiveHub, sessions: Sessions, origins: tuple[str, ...] | None = None
-    ) -> None:
+    def __init__(self, hub: LiveHub, sessions: Sessions, origins: tuple[str, ...] = ()) -> None:
         self._hub = hub
         self._sessions = sessions
+        self._origins = frozenset(origins)
         self._connections: dict[str, Connection] = {}
         self._round: asyncio.Task[None] | None = None
         self._outbox: asyncio.Queue[list[Change] | None] = asyncio.Queue()
@@ -76,7 +77,7 @@ class LiveServer:
         self.server = socketio.AsyncServer(
             async_mode="asgi",
             transports=["websocket", "polling"],
-            cors_allowed_origins=list(origins) if origins else None,
+            cors_allowed_origins=self._allowed_origin,
             max_http_buffer_size=16 * 1024,
             ping_interval=20,
             ping_timeout=20,
@@ -98,6 +99,10 @@ class LiveServer:
         self._sender = asyncio.create_task(self._send_changes(), name="live-sender")
         self._round = asyncio.create_task(self._rounds(), name="live-rounds")
 
+    def tasks(self) -> list[asyncio.Task[None]]:
+        """Return what runs in the background; it ends only when it is stopped, or by a mistake."""
+        return [task for task in (self._sender, self._round) if task is not None]
+
     async def stop(self) -> None:
         """Stop pushing and disconnect everybody; their pages will connect again."""
         if self._sender is None or self._round is None:
@@ -111,6 +116,13 @@ class LiveServer:
         # Its watcher of dead connections starts with the first connection.
         if self.server.eio.service_task_handle is not None:
             await self.server.shutdown()
+
+    def _allowed_origin(self, origin: str | None, environ: dict[str, Any]) -> bool:
+        """Whether pages of an origin may connect. The scheme is not compared, because a reverse
+        proxy that ends TLS need not tell it."""
+        if origin is None or origin in self._origins:
+            return True
+        return urlsplit(origin).netloc == environ.get("HTTP_HOST")
 
     # --- from clients -----------------------------------------------------------------------
 

@@ -7,9 +7,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import asyncpg
 from sqlalchemy import event, make_url
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
 
 #: how long a SQLite writer waits for another process's transaction, in milliseconds
@@ -40,12 +41,19 @@ def open_engine(url: str, *, pool_size: int = 5) -> AsyncEngine:
     backend = parsed.get_backend_name()
     if backend == "postgresql":
         return create_async_engine(
-            parsed.set(drivername="postgresql+asyncpg"), pool_size=pool_size, pool_pre_ping=True
+            parsed.set(drivername="postgresql+asyncpg"),
+            pool_size=pool_size,
+            pool_pre_ping=True,
+            hide_parameters=True,
         )
     if backend != "sqlite":
         raise ValueError(f"database {backend!r} is not supported; allowed: sqlite, postgresql")
     engine = create_async_engine(
-        parsed.set(drivername="sqlite+aiosqlite"), pool_size=pool_size, max_overflow=5
+        parsed.set(drivername="sqlite+aiosqlite"),
+        pool_size=pool_size,
+        max_overflow=5,
+        # Errors get into logs, and the values may be names and numbers.
+        hide_parameters=True,
     )
 
     @event.listens_for(engine.sync_engine, "connect")
@@ -69,20 +77,40 @@ def open_engine(url: str, *, pool_size: int = 5) -> AsyncEngine:
 
 @asynccontextmanager
 async def reading(engine: AsyncEngine) -> AsyncIterator[AsyncSession]:
-    """A session that sees one consistent state and changes nothing."""
+    """A session that sees one consistent state and changes nothing.
+
+    Raises:
+        DBAPIError: the database cannot be reached; `is_temporary` holds.
+    """
     async with AsyncSession(engine, expire_on_commit=False) as session:
+        await _connect(session)
         yield session
 
 
 @asynccontextmanager
 async def writing(engine: AsyncEngine) -> AsyncIterator[AsyncSession]:
-    """A transaction: committed at the end of the block, rolled back on an exception."""
+    """A transaction: committed at the end of the block, rolled back on an exception.
+
+    Raises:
+        DBAPIError: the database cannot be reached or written; `is_temporary` tells whether a later
+            attempt may succeed.
+    """
     immediate = engine.execution_options(sqlite_begin="IMMEDIATE")
     async with (
         AsyncSession(immediate, expire_on_commit=False) as session,
         session.begin(),
     ):
+        await _connect(session)
         yield session
+
+
+async def _connect(session: AsyncSession) -> None:
+    """Get the connection now, and tell a failure as all others: drivers raise errors of their own
+    while they connect."""
+    try:
+        await session.connection()
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise OperationalError(None, None, error, connection_invalidated=True) from error
 
 
 def violated(error: IntegrityError) -> str:

@@ -518,3 +518,23 @@ async def test_the_web_role_runs_on_postgresql(
     async with running(replace(web_config, sql_url=postgres_url)) as web:
         answer = await web.client.get("/api/v1/ready")
         assert answer.json()["ok"] is True
+
+
+async def test_an_unforeseen_error_is_a_problem_and_its_text_is_not_logged(
+    web: Web, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from comms.calls.originate import Originator
+
+    async def broken(*_: object) -> None:
+        raise RuntimeError("+4915100000001 is Anna's")
+
+    monkeypatch.setattr(Originator, "do_call", broken)
+    async with await web.as_(ANNA) as client:
+        answer = await client.post("/api/v1/calls", json={"to": "202"})
+        is_problem(answer, 500, "internal")
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    out, err = capfd.readouterr()
+    assert "RuntimeError" in out + err
+    assert "/api/v1/calls" in out + err
+    assert "+4915100000001" not in out + err
+    assert "Anna" not in out + err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -14,6 +15,7 @@ from support.live_client import LiveClient, Refused
 from support.roles import FakeQueueRole, agent, work
 from support.servers import ValkeyInstance, eventually
 from support.web import Web, running
+from websockets.exceptions import InvalidStatus
 
 from comms.bus import acd, sip
 from comms.live import socket as live_socket
@@ -258,6 +260,18 @@ async def test_without_a_session_nobody_gets_in(web: Web, token: object) -> None
     with pytest.raises(Refused, match="not-authenticated"):
         async with LiveClient(web.base, token):
             pass
+
+
+async def test_pages_of_other_sites_do_not_get_in(musterstadt: WebConfig) -> None:
+    config = replace(musterstadt, origins=("https://city.example",))
+    async with running(config) as web:
+        token = await web.token(ANNA)
+        for origin in (web.base, web.base.replace("http:", "https:"), "https://city.example"):
+            async with LiveClient(web.base, token, origin) as client:
+                await client.until(lambda client=client: client.view is not None)
+        with pytest.raises(InvalidStatus):
+            async with LiveClient(web.base, token, "https://evil.example"):
+                pass
 
 
 async def test_logging_out_closes_the_pages_of_that_session_only(web: Web) -> None:

@@ -6,10 +6,11 @@ import asyncio
 import hashlib
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from sqlalchemy import func, insert, select, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from comms import seed
@@ -20,7 +21,7 @@ from comms.people.actions import DeviceSpec, Member, PersonSpec, QueueSpec
 from comms.problems import Conflict, Invalid, NotFound
 from comms.store import models as m
 from comms.store.directory import load_acd_configuration, load_directory
-from comms.store.engine import open_engine, reading, writing
+from comms.store.engine import is_temporary, open_engine, reading, writing
 from comms.store.house import House, load_house
 from comms.store.migrate import SchemaTooNew, configuration, migrate
 
@@ -50,6 +51,16 @@ async def test_a_schema_from_the_future_is_refused(sql_url: str) -> None:
     await engine.dispose()
     with pytest.raises(SchemaTooNew, match="9999"):
         await migrate(sql_url)
+
+
+async def test_a_database_that_is_away_is_told_as_temporary(tmp_path: Path) -> None:
+    engine = open_engine(f"postgresql://postgres@/none?host={tmp_path}")
+    for attempt in (reading, writing):
+        with pytest.raises(DBAPIError) as failed:
+            async with attempt(engine):
+                pass
+        assert is_temporary(failed.value)
+    await engine.dispose()
 
 
 def test_only_sqlite_and_postgresql_are_supported() -> None:

@@ -61,6 +61,11 @@ async def eventually(
         await asyncio.sleep(0.005)
 
 
+def _memory() -> str | None:
+    """A folder in memory, if there is one: a busy disk makes servers stall for seconds."""
+    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
+
 def _end_with_parent() -> None:
     """Let the kernel end the child when the test process dies (Linux)."""
     if sys.platform == "linux":
@@ -140,7 +145,7 @@ class ValkeyInstance:
 @pytest.fixture(scope="session")
 def _valkey_server() -> Iterator[ValkeyInstance]:
     # A short path: a unix socket's path may have 107 bytes.
-    folder = Path(tempfile.mkdtemp(prefix="valkey-"))
+    folder = Path(tempfile.mkdtemp(prefix="valkey-", dir=_memory()))
     instance = ValkeyInstance(folder)
     instance.start()
     yield instance
@@ -189,7 +194,7 @@ def _postgres_server() -> Iterator[PostgresInstance]:
     binaries = _postgres_binaries()
     if binaries is None:
         pytest.skip("PostgreSQL is not installed (Debian package postgresql)")
-    folder = Path(tempfile.mkdtemp(prefix="postgres-"))
+    folder = Path(tempfile.mkdtemp(prefix="postgres-", dir=_memory()))
     as_user: dict[str, object] = {}
     if os.geteuid() == 0:
         # PostgreSQL refuses to run as root.
