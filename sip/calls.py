@@ -277,6 +277,8 @@ class Calls:
 
     def queue_event(self, event: acd.Event) -> None:
         """Take an event of the queue role; those for other workers are passed over."""
+        if isinstance(event, acd.OfferEnded) and not event.work:
+            event = self._of_forgotten_offer(event)
         if getattr(event, "owner", None) != self.worker:
             return
         work: str = event.work  # type: ignore[union-attr]
@@ -287,6 +289,14 @@ class Calls:
             self.tell(acd.OfferRefused(event.offer, "failed"))
         elif isinstance(event, acd.WorkAssigned):
             self.tell(acd.WorkEnded(work))
+
+    def _of_forgotten_offer(self, event: acd.OfferEnded) -> acd.OfferEnded:
+        """Find the call of an offer that the queue role itself does not know any more."""
+        for machine in self._machines.values():
+            call = machine.call
+            if event.offer in call.offers and call.work is not None:
+                return msgspec.structs.replace(event, work=call.work, owner=self.worker)
+        return event
 
     def command(self, command: bus.Command) -> None:
         """Take an order of another role."""

@@ -661,8 +661,11 @@ class CallMachine(Waiting):
             leg.offering = False
         call.offers.clear()
         self._stop_ringing(except_leg=call.b)
-        if call.phase == "queued" and not call.timers.keys() & {"prompt", "announce"}:
-            call.timers["announce"] = self._now + 1.0
+        if call.phase == "queued":
+            # in case the queue role never heard of it
+            self._arrive()
+            if not call.timers.keys() & {"prompt", "announce"}:
+                call.timers["announce"] = self._now + 1.0
         self._publish(self._state())
         self._do(Save())
 

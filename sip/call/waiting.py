@@ -64,8 +64,10 @@ class Waiting(CallBase):
         self._do(Save())
 
     def _arrive(self) -> None:
+        """Join the queue; said again it changes nothing. A moved call keeps its seniority."""
         call = self.call
         assert call.queue is not None
+        former = call.work
         call.work = call.id if call.moved == 0 else f"{call.id}.{call.moved}"
         self._do(
             Tell(
@@ -74,6 +76,7 @@ class Waiting(CallBase):
                     queue=call.queue,
                     owner=self._ctx.worker,
                     number=call.from_number,
+                    continues=former if former != call.work else None,
                 )
             )
         )
