@@ -116,6 +116,8 @@ class Use:
     credentials: tuple[str, str] | None = None
     #: header and nonce of the challenges already answered, to notice a refused password
     tried: set[str] = field(default_factory=set)
+    #: the transaction it runs in now
+    key: Key = ()
     #: the name the user knows the request by
     public: Key = ()
     wish: Wish | None = None
@@ -163,6 +165,8 @@ class Leg:
     last_rseq: int = 0
     #: our re-INVITE or UPDATE on its way
     pending: Use | None = None
+    #: until when it may take
+    pending_timer: Timer | None = None
     #: the next one, and the timer of §14.1 that holds it back
     wish: Wish | None = None
     glare_timer: Timer | None = None

@@ -401,10 +401,10 @@ class TransactionLayer:
     def cancel(self, key: Key, now: float, headers: Iterable[tuple[str, str]] = ()) -> bool:
         """Send a CANCEL for an INVITE of ours, as soon as a provisional response allows it.
 
-        False when a final response has come already. RFC 3261 §9.1.
+        False when a final response has come already or it is no INVITE. RFC 3261 §9.1.
         """
         txn = self._clients.get(key)
-        if txn is None or txn.state not in ("calling", "proceeding"):
+        if txn is None or txn.state not in ("calling", "proceeding") or key[1] != "INVITE":
             return False
         if txn.cancel is None:
             txn.cancel = tuple(headers)

@@ -445,7 +445,7 @@ class UserAgent(Established):
         if use is None:
             leg = self._by_invite.get(key)
             if leg is not None and leg.phase == "invited":
-                self._drop(leg)
+                self._drop(leg, now)
                 self._events.append(LegEnded(leg.id, "transport"))
             return
         leg = use.leg
@@ -453,10 +453,10 @@ class UserAgent(Established):
             self._events.append(Failed(use.public, "timeout" if status == 408 else "transport"))
         elif use.kind == "invite" and leg is not None and leg.phase == "inviting":
             if leg.cancelled:
-                self._failed(leg, 487, "Request Terminated", None)
+                self._failed(leg, 487, "Request Terminated", None, now)
             else:
                 reason = "Request Timeout" if status == 408 else "Service Unavailable"
-                self._failed(leg, status, reason, None)
+                self._failed(leg, status, reason, None, now)
         elif use.kind == "offer" and leg is not None and leg.pending is use:
             leg.pending = None
             assert use.wish is not None

@@ -97,6 +97,7 @@ class UaBase:
             use.request.set(name, value)
         key = self.layer.request(use.request, use.flow, now)
         self._uses[key] = use
+        use.key = key
         return key
 
     def _send_ack(
@@ -216,9 +217,12 @@ class UaBase:
 
     # Ending
 
-    def _drop(self, leg: Leg) -> None:
-        """Forget a leg and stop its timers."""
+    def _drop(self, leg: Leg, now: float) -> None:
+        """Forget a leg, stop its timers, and see that its re-INVITE ends too."""
         leg.phase = "gone"
+        if leg.pending is not None and leg.pending.kind == "offer":
+            self.layer.cancel(leg.pending.key, now)
+        leg.pending = None
         self._legs.pop(leg.id, None)
         self._by_tag.pop(leg.local_tag, None)
         if leg.role == "uas" and leg.invite_key is not None:
@@ -230,6 +234,7 @@ class UaBase:
         cancel(leg.answer_timer)
         cancel(leg.reliable_timer)
         cancel(leg.glare_timer)
+        cancel(leg.pending_timer)
 
     def _refuse_remote(self, leg: Leg, status: int, now: float) -> None:
         """Answer the peer's re-INVITE or UPDATE that still waits."""
@@ -254,7 +259,7 @@ class UaBase:
         self._refuse_remote(leg, 487, now)
         if bye is not None and leg.dialog is not None:
             self._send_bye(leg.dialog, leg, bye, now)
-        self._drop(leg)
+        self._drop(leg, now)
         self._events.append(LegEnded(leg.id, by, status, reason))
 
     # Session timer

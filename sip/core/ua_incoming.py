@@ -241,7 +241,7 @@ class Incoming(UaBase):
             closing = leg.phase == "closing"
             if leg.dialog is not None:
                 self._send_bye(leg.dialog, leg, leg.bye_headers, now)
-            self._drop(leg)
+            self._drop(leg, now)
             if not closing:
                 self._events.append(LegFailed(leg.id, 408, "No ACK"))
             return
@@ -265,7 +265,7 @@ class Incoming(UaBase):
         if leg.phase == "closing":
             if leg.dialog is not None:
                 self._send_bye(leg.dialog, leg, leg.bye_headers, now)
-            self._drop(leg)
+            self._drop(leg, now)
         elif leg.phase == "answered":
             leg.phase = "established"
             self._events.append(LegConfirmed(leg.id, sdp if answer.offered else None))
@@ -301,7 +301,7 @@ class Incoming(UaBase):
                 to_tag=leg.local_tag,
                 headers=headers,
             )
-        self._drop(leg)
+        self._drop(leg, now)
 
     def _cancelled(self, key: Key, request: Request, now: float) -> None:
         """A CANCEL that fits an INVITE without final answer."""

@@ -179,7 +179,7 @@ class Outgoing(UaBase):
             self._send_ack(use, dialog, tag)
             self._send_bye(dialog, leg, (), now)
             if leg.phase == "inviting":
-                self._failed(leg, 487, "Request Terminated", None)
+                self._failed(leg, 487, "Request Terminated", None, now)
             return
         leg.dialog = dialog
         leg.early.clear()
@@ -219,21 +219,23 @@ class Outgoing(UaBase):
         self._send_ack(use, dialog, dialog.remote_tag)
         self._send_bye(dialog, leg, (), now)
         if leg.phase == "inviting":
-            self._failed(leg, 502, "Malformed answer", response)
+            self._failed(leg, 502, "Malformed answer", response, now)
 
     def _invite_failure(self, use: Use, leg: Leg, response: Response, now: float) -> None:
         if leg.phase != "inviting":
             return
         if leg.cancelled:
-            self._failed(leg, 487, "Request Terminated", response)
+            self._failed(leg, 487, "Request Terminated", response, now)
             return
         leg.early.clear()
         leg.rseqs.clear()
         if not self._retry(use, response, now):
-            self._failed(leg, response.status, response.reason, response)
+            self._failed(leg, response.status, response.reason, response, now)
 
-    def _failed(self, leg: Leg, status: int, reason: str, response: Response | None) -> None:
-        self._drop(leg)
+    def _failed(
+        self, leg: Leg, status: int, reason: str, response: Response | None, now: float
+    ) -> None:
+        self._drop(leg, now)
         self._events.append(LegFailed(leg.id, status, reason, response))
 
     def _late_success(self, response: Response, now: float) -> None:

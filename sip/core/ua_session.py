@@ -26,6 +26,8 @@ from sip.core.ua_outgoing import Outgoing
 
 #: how often a re-INVITE is tried again after 491
 MAX_GLARES = 8
+#: how long a re-INVITE may wait for its final answer; as timer C of RFC 3261 §16.6
+OFFER_SECONDS = 180.0
 
 
 class Established(Incoming, Outgoing):
@@ -92,6 +94,15 @@ class Established(Incoming, Outgoing):
         use = Use("offer", request, dialog.flow, leg=leg, credentials=leg.credentials, wish=wish)
         leg.pending = use
         self._send_request(use, now)
+        if wish.method == "INVITE":
+            leg.pending_timer = self.timers.start(
+                now + OFFER_SECONDS, (self._offer_overdue, leg, use)
+            )
+
+    def _offer_overdue(self, leg: Leg, use: Use, now: float) -> None:
+        """A re-INVITE that rings for ever must not block the session for ever."""
+        if leg.pending is use:
+            self.layer.cancel(use.key, now)
 
     def _offer_response(self, use: Use, key: Key, response: Response, now: float) -> None:
         """A response to our re-INVITE or UPDATE. Raises ParseError."""
@@ -128,6 +139,7 @@ class Established(Incoming, Outgoing):
     ) -> None:
         dialog = leg.dialog
         assert dialog is not None
+        self.timers.cancel(leg.pending_timer)
         invite = wish.method == "INVITE"
         sdp = sdp_of(response)
         if leg.phase != "gone":
@@ -154,6 +166,7 @@ class Established(Incoming, Outgoing):
         self._next_wish(leg, now)
 
     def _offer_failure(self, leg: Leg, wish: Wish, status: int, now: float) -> None:
+        self.timers.cancel(leg.pending_timer)
         if status in (408, 481):
             # RFC 3261 §12.2.1.2
             self._end(leg, "lost", now, status=status, bye=())
@@ -337,7 +350,7 @@ class Established(Incoming, Outgoing):
             self._final(leg, 487, None, (), now)
             self._events.append(LegCancelled(leg.id, request.get("Reason")))
         elif leg.phase == "closing":
-            self._drop(leg)
+            self._drop(leg, now)
         else:
             self._end(leg, "remote", now, reason=request.get("Reason"))
 

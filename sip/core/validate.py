@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from sip.core.body import SDP, acceptable
 from sip.core.errors import ParseError
-from sip.core.message import METHODS, SINGLE_HEADERS, Request, Via
+from sip.core.message import Request, Via
+from sip.core.names import METHODS, SINGLE_HEADERS
 from sip.core.uri import NameAddr, OtherUri, SipUri
 
 

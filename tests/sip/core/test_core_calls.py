@@ -550,3 +550,45 @@ def test_both_hang_up_at_once() -> None:
     assert len(alice.seen(LegEnded)) == 1
     assert len(bob.seen(LegEnded)) == 1
     net.assert_idle([alice, bob])
+
+
+def test_a_reinvite_that_is_never_answered_ends() -> None:
+    net, alice, bob = pair(config=UaConfig(session_expires=0))
+    a, b = established(net, alice, bob)
+    bob.react = None
+    alice.ua.reinvite(a, OFFER_2, now=net.now)
+    net.run(170)
+    assert not alice.seen(LegOfferFailed)
+    net.run(20)
+    assert [event.status for event in alice.seen(LegOfferFailed)] == [487]
+    assert bob.names[-1] == "LegOfferCancelled"
+    bob.react = lambda event: (
+        bob.ua.accept_offer(event.leg, ANSWER_2, now=net.now)
+        if isinstance(event, LegReinvited)
+        else None
+    )
+    alice.ua.reinvite(a, OFFER_2, now=net.now)
+    net.run(2)
+    assert alice.seen(LegOfferAnswered)
+    bob.ua.bye(b, now=net.now)
+    net.run(60)
+    net.assert_idle([alice, bob])
+
+
+@pytest.mark.parametrize("who", ["caller", "callee"])
+def test_hanging_up_during_a_reinvite_leaves_nothing(who: str) -> None:
+    net, alice, bob = pair()
+    a, b = established(net, alice, bob)
+    bob.react = None
+    alice.ua.reinvite(a, OFFER_2, now=net.now)
+    net.run(1)
+    if who == "caller":
+        alice.ua.bye(a, now=net.now)
+    else:
+        bob.ua.bye(b, now=net.now)
+    net.run(100)
+    assert len(alice.seen(LegEnded)) == 1
+    assert len(bob.seen(LegEnded)) == 1
+    # The called side refuses the re-INVITE before it hangs up; who hung up hears no more of it.
+    assert len(alice.seen(LegOfferFailed)) == (who == "callee")
+    net.assert_idle([alice, bob])
