@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from comms.cli import numbers, people, queues, run
+from comms.cli import numbers, people, queues, run, trunks
 from comms.cli.check import check
 from comms.cli.demo import demo
 from comms.cli.probe import probe
@@ -74,3 +74,4 @@ app.command()(prompts)
 app.add_typer(people.app, name="people")
 app.add_typer(queues.app, name="queues")
 app.add_typer(numbers.app, name="numbers")
+app.add_typer(trunks.app, name="trunks")

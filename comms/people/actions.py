@@ -472,3 +472,12 @@ async def do_put_trunk(session: AsyncSession, actor: str, trunk: m.Trunk) -> Non
     await session.merge(trunk)
     await session.flush()
     audit(session, actor, "trunk.changed", trunk.name, kind=trunk.kind)
+
+
+async def do_delete_trunk(session: AsyncSession, actor: str, name: str) -> None:
+    """Remove a trunk; calls on it go on."""
+    trunk = await session.get(m.Trunk, name)
+    if trunk is None:
+        raise NotFound(f"there is no trunk {name}")
+    await session.delete(trunk)
+    audit(session, actor, "trunk.deleted", name)

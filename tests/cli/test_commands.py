@@ -139,6 +139,52 @@ def test_numbers_are_added_and_removed(comms: Comms) -> None:
     assert "199 is free." in comms("numbers", "remove", "199").stdout
 
 
+def test_trunks_are_set_replaced_shown_without_password_and_removed(comms: Comms) -> None:
+    by_address = comms(
+        *("trunks", "set", "city", "--host", "192.0.2.1", "--allowed", "192.0.2.1"),
+        *("--allowed", "198.51.100.7/24", "--main-number", "+4922147100"),
+    )
+    assert by_address.exit_code == 0, by_address.output
+    registers = comms(
+        *("trunks", "set", "spare", "--kind", "register", "--host", "sip.example.net"),
+        *("--transport", "tls", "--port", "5061", "--user", "city", "--password-stdin"),
+        *("--order", "2"),
+        input="hunter2\n",
+    )
+    assert registers.exit_code == 0, registers.output
+    trunks = json.loads(comms("trunks", "list", "--json").stdout)
+    assert [(t["name"], t["kind"], t["order"]) for t in trunks] == [
+        ("city", "address", 1),
+        ("spare", "register", 2),
+    ]
+    assert trunks[0]["allowed"] == ["192.0.2.1", "198.51.100.0/24"]
+    shown = comms("trunks", "list")
+    assert "sip.example.net:5061 tls" in shown.stdout
+    assert "hunter2" not in shown.stdout
+    assert comms("trunks", "remove", "city").exit_code == 0
+    assert len(json.loads(comms("trunks", "list", "--json").stdout)) == 1
+    again = comms("trunks", "remove", "city")
+    assert again.exit_code == 1
+    assert "there is no trunk city" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ((), "needs --allowed"),
+        (("--allowed", "nowhere"), "nowhere is no address and no network"),
+        (("--kind", "register", "--password-stdin"), "needs --user and a password"),
+        (("--port", "0", "--allowed", "192.0.2.1"), "range"),
+    ],
+)
+def test_a_trunk_that_cannot_work_is_refused(
+    comms: Comms, options: tuple[str, ...], words: str
+) -> None:
+    result = comms("trunks", "set", "city", "--host", "192.0.2.1", *options, input="")
+    assert result.exit_code == 2
+    assert words in result.stderr
+
+
 # --- queues -----------------------------------------------------------------------------------
 
 
