@@ -174,7 +174,7 @@ def test_trunks_are_set_replaced_shown_without_password_and_removed(comms: Comms
         ((), "needs --allowed"),
         (("--allowed", "nowhere"), "nowhere is no address and no network"),
         (("--kind", "register", "--password-stdin"), "needs --user and a password"),
-        (("--port", "0", "--allowed", "192.0.2.1"), "range"),
+        (("--port", "0", "--allowed", "192.0.2.1"), "--port"),
     ],
 )
 def test_a_trunk_that_cannot_work_is_refused(
