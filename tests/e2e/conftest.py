@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,22 @@ from support.city import City
 from support.system import RunningSystem, run
 
 from sip.media.prompts import PromptStore
+
+_LOG_LINES = 60
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show the end of the system's log with a failed test."""
+    report = yield
+    if report.failed and isinstance(item, pytest.Function):
+        for value in item.funcargs.values():
+            if isinstance(value, RunningSystem):
+                lines = value.log.splitlines()[-_LOG_LINES:]
+                report.sections.append(("system log", "\n".join(lines)))
+    return report
 
 
 @pytest.fixture(scope="session")
