@@ -85,6 +85,16 @@ class Dialog(msgspec.Struct):
         if target is not None:
             self.target = target
 
+    def confirm(self, response: Response) -> None:
+        """Take a 2xx for an early dialog of ours (RFC 3261 §13.2.2.4). Raises ParseError.
+
+        The routes are those of the 2xx, whatever the provisional responses said.
+        """
+        routes = check_routes(response.get_all("Record-Route")[::-1])
+        self.refresh_target(response)
+        self.routes = routes
+        self.state = "confirmed"
+
     def in_order(self, number: int) -> bool:
         """Note the CSeq of a request of the peer; False when it is not above the last one."""
         if self.remote_seq is not None and number <= self.remote_seq:

@@ -164,16 +164,16 @@ class Outgoing(UaBase):
             if data is not None:
                 self.layer.send(use.flow, data)
             return
+        dialog = leg.early.pop(tag, None)
         try:
-            dialog = client_dialog(use.request, response, leg.contact, leg.flow)
+            if dialog is None:
+                dialog = client_dialog(use.request, response, leg.contact, leg.flow)
+            else:
+                dialog.confirm(response)
         except ParseError:
             # It must be acknowledged nevertheless; nobody can talk to such a peer.
             self._refuse_success(use, leg, response, now)
             return
-        early = leg.early.pop(tag, None)
-        if early is not None:
-            dialog.local_seq = max(dialog.local_seq, early.local_seq)
-            dialog.remote_seq = early.remote_seq
         if leg.phase != "inviting" or leg.cancelled:
             # A 200 of another fork, or one that crossed our CANCEL.
             self._send_ack(use, dialog, tag)

@@ -33,22 +33,26 @@ def validate(
     Raises ParseError when a header field that we act on is malformed.
     """
     check_head(request)
-    _ = request.ruri
-    for value in request.get_all("Via"):
+    _ = (request.ruri, request.via)
+    keys = request._keys
+    vias = request.get_all("Via")
+    for value in vias if len(vias) > 1 else ():
         Via.parse(value)
     check_address(request.from_)
     check_address(request.to)
-    for name in ("Route", "Record-Route", "Contact"):
-        for value in request.get_all(name):
-            address = NameAddr.parse(value)
-            if not address.star:
-                check_address(address)
-    date = request.get("Date")
-    if date is not None and not date.endswith("GMT"):
+    for contact in request.contacts:
+        if not contact.star:
+            check_address(contact)
+    for key in ("route", "record-route"):
+        if key in keys:
+            for value in request.get_all(key):
+                check_address(NameAddr.parse(value))
+    if "date" in keys and not (request.get("Date") or "").endswith("GMT"):
         # RFC 3261 §20.17
         raise ParseError("sip.parse.date", "Date is not in GMT")
-    for name in ("Expires", "Min-Expires", "Session-Expires", "Min-SE"):
-        request.get_int(name)
+    for key in ("expires", "min-expires", "session-expires", "min-se"):
+        if key in keys:
+            request.get_int(key)
     return check_purpose(request, supported=supported, allow=allow)
 
 
