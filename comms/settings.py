@@ -16,11 +16,9 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
-from zoneinfo import available_timezones
 
 import annotated_types
 from pydantic import (
-    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -48,23 +46,12 @@ class SettingsError(OperatorError):
     exit_code = 2
 
 
-def _timezone(value: str) -> str:
-    if value not in available_timezones():
-        raise ValueError("unknown time zone")
-    return value
-
-
 Port = Annotated[int, Field(ge=0, le=65535)]
 HostName = Annotated[
     str,
     Field(
         pattern=r"^[A-Za-z0-9.:-]{1,253}$", json_schema_extra={"allowed": "an address or host name"}
     ),
-]
-TimeZone = Annotated[
-    str,
-    AfterValidator(_timezone),
-    Field(json_schema_extra={"allowed": "an IANA time zone such as Europe/Berlin"}),
 ]
 
 
@@ -91,12 +78,6 @@ class General(Section):
         pattern=r"^[a-z0-9-]{1,40}$",
         description="Name that all keys in Redis carry, so that several cities can share one.",
         json_schema_extra={"allowed": "1 to 40 of a-z, 0-9 and -"},
-    )
-    language: Literal["de", "en"] = Field(
-        "de", description="Language of announcements where a person or queue has none of its own."
-    )
-    timezone: TimeZone = Field(
-        "Europe/Berlin", description="Time zone of opening hours and of reports by day."
     )
 
 

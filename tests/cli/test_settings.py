@@ -20,8 +20,6 @@ from comms.settings import (
 WRONG = {
     "general.domain": "two words",
     "general.tenant": "Ä",
-    "general.language": "fr",
-    "general.timezone": "Berlin",
     "redis.url": "http://localhost",
     "sql.url": "mysql://localhost/comms",
     "sql.pool_size": "0",
