@@ -27,7 +27,8 @@ def panel(page: Page, heading: str) -> Locator:
 
 def findings(page: Page) -> list[str]:
     """Return what axe finds on the page, one line a finding."""
-    page.wait_for_function("document.getAnimations().every(a => a.playState !== 'running')")
+    # A colour on its way has the wrong contrast.
+    page.evaluate("() => Promise.allSettled(document.getAnimations().map(a => a.finished))")
     if not page.evaluate("'axe' in window"):
         # Evaluated, not added as an element: the page's policy forbids inline scripts.
         page.evaluate(AXE.read_text("utf-8"))
