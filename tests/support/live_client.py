@@ -60,9 +60,10 @@ class LiveClient:
     A gap in the numbers fails the test that looks at `view` afterwards.
     """
 
-    def __init__(self, base: str, token: object) -> None:
+    def __init__(self, base: str, token: object, origin: str | None = None) -> None:
         self._url = base.replace("http://", "ws://") + "/socket.io/?EIO=4&transport=websocket"
         self._token = token
+        self._origin: Any = origin
         self._socket: ClientConnection | None = None
         self._task: asyncio.Task[None] | None = None
         self._changed = asyncio.Condition()
@@ -75,7 +76,7 @@ class LiveClient:
         self.gap: str | None = None
 
     async def __aenter__(self) -> LiveClient:
-        self._socket = await connect(self._url)
+        self._socket = await connect(self._url, origin=self._origin)
         opened = await self._socket.recv()
         assert isinstance(opened, str)
         assert opened.startswith("0")
