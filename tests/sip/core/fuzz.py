@@ -260,6 +260,7 @@ def read_everything(data: bytes) -> None:
     ):  # fmt: skip
         with suppress(ParseError):
             read()
+    msgspec.json.encode(message.items())
     for name, value in message.items():
         assert "\n" not in value
         with suppress(ParseError):

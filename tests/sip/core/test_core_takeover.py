@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 import pytest
 from netsim import Endpoint, Net
@@ -367,3 +369,16 @@ def test_strict_source_can_be_switched_off_for_a_leg() -> None:
     net.run(1)
     ended: list[Event] = bob.seen(LegEnded)
     assert len(ended) == 1
+
+
+def test_foreign_encodings_can_be_stored() -> None:
+    """An old phone's ISO 8859-1 in its display name must not keep a leg from being taken over."""
+    net, alice, bob = pair()
+    data = (Path(__file__).parent / "crashers" / "latin-1.sip").read_bytes()
+    net.inject(bob, data, ("192.0.2.1", 5060))
+    [invited] = bob.seen(LegInvited)
+    replace_process(net, bob)
+    bob.ua.accept(invited.leg, ANSWER, now=net.now)
+    net.flush()
+    [(_, answer)] = net.starts("SIP/2.0 200")
+    assert b'From: "M\xfcller" <sip:a@b>;tag=1' in answer
