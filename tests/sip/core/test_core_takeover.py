@@ -373,7 +373,7 @@ def test_strict_source_can_be_switched_off_for_a_leg() -> None:
 
 def test_foreign_encodings_can_be_stored() -> None:
     """An old phone's ISO 8859-1 in its display name must not keep a leg from being taken over."""
-    net, alice, bob = pair()
+    net, _, bob = pair()
     data = (Path(__file__).parent / "crashers" / "latin-1.sip").read_bytes()
     net.inject(bob, data, ("192.0.2.1", 5060))
     [invited] = bob.seen(LegInvited)
