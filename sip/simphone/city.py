@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -60,9 +62,23 @@ def liveliness(epoch: float) -> float:
     return max(0.5, _HOURS[moment.hour] * (0.8 if moment.weekday() >= 5 else 1.0))
 
 
-def draw_queue(chance: random.Random) -> tuple[str, str]:
-    """Return the number (E.164) that the next citizen calls, and the keys for its menu."""
-    extension = chance.choices(tuple(_CALLED), tuple(_CALLED.values()))[0]
+def draw_queue(
+    chance: random.Random, callers: int, on_the_line: Mapping[str, int]
+) -> tuple[str, str] | None:
+    """Return the number (E.164) that the next citizen calls, and the keys for its menu.
+
+    `callers` are meant to be on the line in all; a queue that already has its share of them
+    (`on_the_line` counts by number) is left alone, so that waiting stays bearable. None when all
+    queues have theirs.
+    """
+    free = {
+        extension: weight
+        for extension, weight in _CALLED.items()
+        if on_the_line.get(HEAD_NUMBER + extension, 0) < math.ceil(callers * weight / 100)
+    }
+    if not free:
+        return None
+    extension = chance.choices(tuple(free), tuple(free.values()))[0]
     keys = chance.choice(_KEYS) if extension == "150" else ""
     return HEAD_NUMBER + extension, keys
 

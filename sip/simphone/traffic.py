@@ -25,9 +25,12 @@ from sip.simphone.people import Meetings, SimCitizen, SimPhone
 log = structlog.get_logger(__name__)
 
 #: a citizen spends about so many seconds on the line, waiting and talking
-_LINE_SECONDS = 60.0
+_LINE_SECONDS = 35.0
 _PATIENCE = 30.0
 _POLL = 0.5
+#: share of an agent's looks at the clock that lead to a break, and what the break is for
+_BREAKS = 0.04
+_REASONS = ("Pause", "Besprechung")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,7 @@ class DemoTraffic:
     #: address of the web role, such as http://127.0.0.1:8000
     api: str
     domain: str = "musterstadt.example"
-    #: citizens on the line at a time, on average in the busiest hour; at most twice as many
+    #: citizens on the line at a time, about, in the busiest hour
     callers: int = 6
     #: port that the trunk's outgoing calls come to; None takes none
     trunk_port: int | None = 5070
@@ -84,11 +87,15 @@ async def run_demo_traffic(
             await _patiently(phone.start)
             stack.push_async_callback(phone.stop)
             phones.append(agent)
-        await asyncio.gather(*(_serve(config.api, agent) for agent in phones))
+        sessions = await asyncio.gather(*(_serve(config.api, agent) for agent in phones))
         log.info("simulation.ready", agents=len(phones), callers=config.callers)
         if on_ready is not None:
             on_ready()
-        await _citizens(config, chance, outside, meetings)
+        async with asyncio.TaskGroup() as group:
+            for agent, api in zip(phones, sessions, strict=True):
+                whims = random.Random(f"{config.seed} whims {agent.device}")
+                group.create_task(_work(api, agent, whims))
+            await _citizens(config, chance, outside, meetings)
 
 
 async def _patiently(register: Callable[[], Awaitable[None]]) -> None:
@@ -104,19 +111,33 @@ async def _patiently(register: Callable[[], Awaitable[None]]) -> None:
         await asyncio.sleep(_POLL)
 
 
-async def _serve(base: str, agent: city.Agent) -> None:
-    """Log in and become available, as the agent would in the morning."""
+async def _serve(base: str, agent: city.Agent) -> Api:
+    """Log in and become available, as the agent would in the morning; return the session."""
     deadline = time.monotonic() + _PATIENCE
     while True:
         try:
             api = Api(base)
             await api.log_in(agent.user, agent.password)
             await api.set_state("available")
-            return
+            return api
         except ApiError:
             if time.monotonic() > deadline:
                 raise
         await asyncio.sleep(_POLL)
+
+
+async def _work(api: Api, agent: city.Agent, chance: random.Random) -> None:
+    """Look up now and then: take a break, come back from one (also from one for missed calls)."""
+    while True:
+        await asyncio.sleep(chance.uniform(20.0, 45.0))
+        try:
+            if chance.random() < _BREAKS:
+                await api.set_state("break", chance.choice(_REASONS))
+            else:
+                await api.set_state("available")
+        except ApiError:
+            with contextlib.suppress(ApiError):
+                await api.log_in(agent.user, agent.password)
 
 
 async def _citizens(
@@ -126,7 +147,8 @@ async def _citizens(
         await asyncio.Event().wait()
     busiest = config.callers / _LINE_SECONDS
     outcomes: Counter[str] = Counter()
-    calling: set[str] = set()
+    #: who is on the line, with the number they called
+    calling: dict[str, str] = {}
     async with asyncio.TaskGroup() as group:
         # the first citizens come at once: whoever starts a demonstration is watching
         wait = 0.5
@@ -136,23 +158,22 @@ async def _citizens(
             if sum(outcomes.values()) + len(calling) < config.callers // 2:
                 wait = min(wait, 2.0)
             number = city.draw_number(chance)
-            to, keys = city.draw_queue(chance)
+            wish = city.draw_queue(chance, config.callers, Counter(calling.values()))
             own = random.Random(f"{config.seed} {chance.random()}")
-            if len(calling) >= 2 * config.callers or number in calling:
+            if wish is None or number in calling:
                 continue
+            calling[number], keys = wish
             citizen = SimCitizen(outside, number, chance=own, meetings=meetings, keys=keys)
-            calling.add(number)
-            group.create_task(_one(citizen, to, calling, outcomes))
+            group.create_task(_one(citizen, calling, outcomes))
 
 
-async def _one(citizen: SimCitizen, to: str, calling: set[str], outcomes: Counter[str]) -> None:
+async def _one(citizen: SimCitizen, calling: dict[str, str], outcomes: Counter[str]) -> None:
     try:
-        outcome = await citizen.call(to)
-        outcomes[outcome] += 1
+        outcomes[await citizen.call(calling[citizen.number])] += 1
         if sum(outcomes.values()) % 20 == 0:
             log.info("simulation.calls", **{k.replace("-", "_"): n for k, n in outcomes.items()})
     finally:
-        calling.discard(citizen.number)
+        del calling[citizen.number]
 
 
 class _Outgoing:

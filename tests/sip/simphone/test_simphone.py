@@ -224,8 +224,11 @@ def test_frames_are_filled_up() -> None:
 def test_city_draws_its_people_and_numbers() -> None:
     assert [agent.device for agent in city.agents()] == ["201", "202", "211", "212", "213"]
     chance = random.Random(1)
-    called = {city.draw_queue(chance)[0][-3:] for _ in range(200)}
-    assert called == {"150", "160", "170", "180"}
+    drawn = [city.draw_queue(chance, 6, {}) for _ in range(200)]
+    assert {wish[0][-3:] for wish in drawn if wish} == {"150", "160", "170", "180"}
+    busy = {f"+492214710{extension}": 9 for extension in ("150", "160", "180")}
+    assert {city.draw_queue(chance, 6, busy) for _ in range(9)} == {("+492214710170", "")}
+    assert city.draw_queue(chance, 6, busy | {"+492214710170": 3}) is None
     for _ in range(200):
         assert re.fullmatch(
             r"\+49(3023125|6990009|4066969)\d{3}|\+4917139200\d{2}", city.draw_number(chance)
