@@ -94,7 +94,11 @@ class RunningSystem:
 
     def start(self) -> None:
         """Seed and start; returns when everything serves."""
-        shutil.copytree(self._prompts, self.folder / "prompts", copy_function=os.link)
+        # another test process may be looking whether they are complete
+        unfinished = shutil.ignore_patterns(".making-*")
+        shutil.copytree(
+            self._prompts, self.folder / "prompts", ignore=unfinished, copy_function=os.link
+        )
         self._certify()
         asyncio.run(self._seed())
         environment = {k: v for k, v in os.environ.items() if not k.startswith("COMMS_")}
