@@ -113,7 +113,10 @@ def registrations(target: int, rate: float = 1000, count: int = 10_000) -> rig.L
     """Register accounts with digest, each challenged once."""
     with tempfile.TemporaryDirectory() as folder:
         accounts = Path(folder) / "accounts.csv"
-        lines = [f"u{i:05d};pw{i:05d};" for i in range(1, 10_001)]
+        lines = [
+            f"u{i:05d};[authentication username=u{i:05d} password=pw{i:05d}];"
+            for i in range(1, 10_001)
+        ]
         accounts.write_text("SEQUENTIAL\n" + "\n".join(lines) + "\n")
         return rig.sipp(
             SCENARIOS / "register.xml", service=rig.DOMAIN, rate=rate, count=count,

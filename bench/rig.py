@@ -128,6 +128,8 @@ class System:
             "SIP__UDP_PORT": str(SIP_PORT),
             "SIP__TCP_PORT": str(SIP_PORT),
             "SIP__MAX_CALLS": "20000",
+            # the load generator knows MD5 only, as the peers do
+            "SIP__DIGEST": "MD5",
             "WEB__PORT": str(WEB_PORT),
             "MEDIA__PORT_MIN": "20000",
             "MEDIA__PORT_MAX": "29998",

@@ -192,6 +192,11 @@ class Sip(Section):
     register_max_expires: int = Field(
         7200, ge=60, le=604800, description="Longest registration in seconds; more is cut to it."
     )
+    digest: Literal["SHA-256 MD5", "MD5 SHA-256", "SHA-256", "MD5"] = Field(
+        "SHA-256 MD5",
+        description="Algorithms for phones' passwords in the order they are offered (RFC 8760). "
+        "Some old phones read the first offer only.",
+    )
     max_contacts: int = Field(
         10, ge=1, le=100, description="Registered contacts that one device account may have."
     )

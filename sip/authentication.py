@@ -39,12 +39,20 @@ class Authenticator:
     Args:
         directory: the accounts.
         guard: counts failures.
+        algorithms: of digests, in the order they are offered.
         key: secret of this installation for nonces, at least 16 bytes.
     """
 
-    def __init__(self, directory: Directory, guard: Guard, key: bytes) -> None:
+    def __init__(
+        self,
+        directory: Directory,
+        guard: Guard,
+        key: bytes,
+        algorithms: tuple[str, ...] = ("SHA-256", "MD5"),
+    ) -> None:
         self.directory = directory
         self.guard = guard
+        self._algorithms = algorithms
         self._nonces = NonceIssuer(key, lifetime=_NONCE_SECONDS)
         self._replays = ReplayTracker()
         self._dummy = ha1("nobody", directory.domain, key.hex())
@@ -67,7 +75,7 @@ class Authenticator:
             return self._challenge(registering, now, stale=freshness == "stale")
         device = self.directory.devices.get(credentials.username)
         secret = self._dummy
-        if device is not None:
+        if device is not None and credentials.algorithm.upper() in self._algorithms:
             sha256 = credentials.algorithm.upper().startswith("SHA-256")
             secret = device.ha1_sha256 if sha256 else device.ha1_md5
         proven = verify(credentials, request.method, request.uri, secret, request.body)
@@ -96,7 +104,9 @@ class Authenticator:
         self, registering: bool, now: float, *, stale: bool = False, delay: float = 0.0
     ) -> Unknown:
         name = "WWW-Authenticate" if registering else "Proxy-Authenticate"
-        values = challenges(self.directory.domain, self._nonces.issue(now), stale)
+        values = challenges(
+            self.directory.domain, self._nonces.issue(now), stale, self._algorithms
+        )
         headers = tuple((name, value) for value in values)
         return Unknown(401 if registering else 407, headers, delay)
 

@@ -119,7 +119,12 @@ class Worker:
         directory = await load_directory(self._sql)
         self._committer = Committer(self.client)
         self.guard = Guard(settings.guard)
-        self._authenticator = Authenticator(directory, self.guard, await self._secret())
+        self._authenticator = Authenticator(
+            directory,
+            self.guard,
+            await self._secret(),
+            tuple(settings.sip.digest.split()),
+        )
         self.location = Location(self._committer, self.keys, self._bindings_changed)
         self._ua = UserAgent(
             ua_events.UaConfig(
