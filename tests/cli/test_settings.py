@@ -40,6 +40,7 @@ WRONG = {
     "sip.register_min_expires": "0",
     "sip.register_default_expires": "5",
     "sip.register_max_expires": "1",
+    "sip.digest": "SHA-512",
     "sip.max_contacts": "0",
     "sip.max_message_bytes": "100",
     "sip.max_calls": "0",
