@@ -421,7 +421,11 @@ class Calls:
     def _do_cancel(self, _: CallMachine, do: model.Cancel, now: float) -> None:
         # RFC 3326; phones take it as "answered elsewhere" and show no missed call
         reason = 'SIP;cause=200;text="Call completed elsewhere"' if do.answered_elsewhere else None
-        self._guarded(self._ua.cancel, do.leg, reason=reason)
+        try:
+            self._ua.cancel(do.leg, now=now, reason=reason)
+        except StateError:
+            # it answered in the same turn, and the machine will not hear of that any more
+            self._guarded(self._ua.bye, do.leg, reason=reason)
 
     def _do_bye(self, _: CallMachine, do: model.Bye, now: float) -> None:
         reason = None
