@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sip.core.errors import ParseError, TooLarge
@@ -21,6 +21,7 @@ def test_whole_messages_and_keep_alive() -> None:
     assert framer.pending == 0
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from([ONE, TWO, PING]), max_size=6), st.data())
 def test_pieces_of_any_size(messages: list[bytes], data: st.DataObject) -> None:
     stream = b"".join(messages)
