@@ -16,10 +16,10 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
-import calls
-import rig
+import calls  # noqa: E402
+import rig  # noqa: E402
 
-from bench.results import Figure, report
+from bench.results import Figure, report  # noqa: E402
 
 _HELD = 400
 _BINDINGS = 10_000
