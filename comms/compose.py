@@ -245,6 +245,9 @@ def run_role(settings: Settings, role: str, name: str) -> int:
     # what is imported lives as long as the process: the collector need not look at it again
     gc.collect()
     gc.freeze()
+    # a role makes hardly any cycles; the usual thresholds would look at every call in progress
+    # several times a second
+    gc.set_threshold(50_000, 20, 50)
     try:
         _run(main)
     except OperatorError as error:

@@ -24,7 +24,7 @@ from comms.bus.streams import Codec, Keys
 from comms.directory import Device, Directory, Trunk
 from sip.call import dialplan, model
 from sip.call.machine import CallMachine
-from sip.call.session import describe_or_none, remote
+from sip.call.session import describe_or_none, remote, text_of
 from sip.core import events as ua_events
 from sip.core.errors import StateError
 from sip.core.leg import LegState
@@ -394,7 +394,7 @@ class Calls:
 
     def _do_accept(self, _: CallMachine, do: model.Accept, now: float) -> None:
         self.stats.answered += 1
-        self._guarded(self._ua.accept, do.leg, do.sdp.encode("utf-8", "surrogateescape"))
+        self._guarded(self._ua.accept, do.leg, do.sdp.encode())
 
     def _do_reject(self, _: CallMachine, do: model.Reject, now: float) -> None:
         headers = (("Retry-After", str(do.retry_after)),) if do.retry_after else ()
@@ -411,7 +411,7 @@ class Calls:
             to=to,
             from_=from_,
             flow=target.flow,
-            sdp=do.sdp.encode("utf-8", "surrogateescape"),
+            sdp=do.sdp.encode(),
             route=target.route,
             headers=headers,
             credentials=credentials,
@@ -434,10 +434,10 @@ class Calls:
         self._guarded(self._ua.bye, do.leg, reason=reason)
 
     def _do_reinvite(self, _: CallMachine, do: model.Reinvite, now: float) -> None:
-        self._guarded(self._ua.reinvite, do.leg, do.sdp.encode("utf-8", "surrogateescape"))
+        self._guarded(self._ua.reinvite, do.leg, do.sdp.encode())
 
     def _do_accept_offer(self, _: CallMachine, do: model.AcceptOffer, now: float) -> None:
-        self._guarded(self._ua.accept_offer, do.leg, do.sdp.encode("utf-8", "surrogateescape"))
+        self._guarded(self._ua.accept_offer, do.leg, do.sdp.encode())
 
     def _do_reject_offer(self, _: CallMachine, do: model.RejectOffer, now: float) -> None:
         self._guarded(self._ua.reject_offer, do.leg, do.status)
@@ -627,11 +627,11 @@ class Calls:
 
 
 def _text(sdp: bytes | None) -> str | None:
-    return None if sdp is None else sdp.decode("utf-8", "surrogateescape")
+    return None if sdp is None else text_of(sdp)
 
 
 def _bytes(sdp: str | None) -> bytes | None:
-    return None if sdp is None else sdp.encode("utf-8", "surrogateescape")
+    return None if sdp is None else sdp.encode()
 
 
 def _call_of(session: str) -> str:

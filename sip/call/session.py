@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from sip.core.errors import SdpError, SipError
 from sip.core.offer_answer import Origin, answer, endpoint, fit, offer, usable, with_endpoint
@@ -39,6 +40,22 @@ class Described:
     receives: bool
 
 
+def text_of(sdp: bytes) -> str:
+    """Decode a description: UTF-8 or, as old phones write it, ISO 8859-1."""
+    try:
+        return sdp.decode()
+    except UnicodeDecodeError:
+        return sdp.decode("latin-1")
+
+
+# A description is looked at several times within the second in which a call is connected.
+@lru_cache(maxsize=256)
+def _parsed(sdp: str) -> SessionDescription:
+    """Parse a description; the result is shared and must not be changed."""
+    return SessionDescription.parse(sdp.encode())
+
+
+@lru_cache(maxsize=256)
 def describe(sdp: str) -> Described:
     """Read a phone's description.
 
@@ -47,7 +64,7 @@ def describe(sdp: str) -> Described:
     Raises:
         SipError: the description is malformed.
     """
-    parsed = SessionDescription.parse(sdp.encode("utf-8", "surrogateescape"))
+    parsed = _parsed(sdp)
     media = next((m for m in parsed.media if usable(m)), None)
     end = endpoint(parsed) if media is not None else None
     if media is None or end is None:
@@ -105,11 +122,11 @@ def relay(
         active: offer audio in both directions, whatever the one phone wants at the moment.
         previous: the other phone's newest description, whose m= lines have to be kept.
     """
-    parsed = SessionDescription.parse(sdp.encode("utf-8", "surrogateescape"))
+    parsed = _parsed(sdp)
     moved = with_endpoint(parsed, *local, origin, "sendrecv" if active else None)
     if previous is not None:
-        moved = fit(moved, SessionDescription.parse(previous.encode("utf-8", "surrogateescape")))
-    return moved.serialize().decode("utf-8", "surrogateescape")
+        moved = fit(moved, _parsed(previous))
+    return text_of(moved.serialize())
 
 
 def playable(sdp: str) -> Encodings:
@@ -135,7 +152,7 @@ def answer_to(
     Raises:
         SdpError: the offer has none of the encodings.
     """
-    parsed = SessionDescription.parse(sdp.encode("utf-8", "surrogateescape"))
+    parsed = _parsed(sdp)
     audio: Media | None = next((m for m in parsed.media if usable(m)), None)
     if audio is None:
         raise SdpError("sip.sdp.no-audio", "no usable audio stream")
@@ -146,7 +163,7 @@ def answer_to(
         if codec.payload in wanted or codec.name.lower() == "telephone-event"
     ]
     described = answer(parsed, codecs, *local, origin)
-    return described.serialize().decode("utf-8", "surrogateescape")
+    return text_of(described.serialize())
 
 
 def house_offer(local: tuple[str, int], encodings: Sequence[Encoding], origin: Origin) -> str:

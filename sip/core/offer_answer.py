@@ -32,6 +32,8 @@ TRANSPORT_ATTRIBUTES: Final = (
 
 #: Session attributes that name media by identification and lose their sense with them.
 _GROUP_ATTRIBUTES: Final = ("group", "msid-semantic")
+_NOT_OF_SESSION: Final = frozenset((*TRANSPORT_ATTRIBUTES, *_GROUP_ATTRIBUTES))
+_NOT_OF_MEDIA: Final = frozenset((*TRANSPORT_ATTRIBUTES, "mid", "msid"))
 
 _ANSWERED: Final[dict[Direction, Direction]] = {
     "sendrecv": "sendrecv",
@@ -261,7 +263,7 @@ def with_endpoint(
     was_held = held(sdp)
     result = sdp.copy()
     result.set_origin(origin.user, origin.session, origin.version, host)
-    result.remove_attributes(*TRANSPORT_ATTRIBUTES, *_GROUP_ATTRIBUTES)
+    result.remove_attributes(_NOT_OF_SESSION)
     family = "IP6" if ":" in host else "IP4"
     result.lines = [
         f"c=IN {family} {host}" if line.startswith("c=") else line for line in result.lines
@@ -274,7 +276,7 @@ def with_endpoint(
         found = True
         current = sdp.direction_of(sdp.media[index])
         result.set_connection(media, host, port)
-        media.remove_attributes(*TRANSPORT_ATTRIBUTES, "mid", "msid")
+        media.remove_attributes(_NOT_OF_MEDIA)
         if direction is not None:
             result.set_direction(media, direction)
         elif was_held and current in ("sendrecv", "recvonly"):

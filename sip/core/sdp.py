@@ -6,7 +6,8 @@ rewrite single lines, so that whatever we do not know passes through untouched.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, cast
 
@@ -18,6 +19,9 @@ DIRECTIONS: Final = ("sendrecv", "sendonly", "recvonly", "inactive")
 #: the most lines and media a description may have
 MAX_LINES: Final = 4096
 MAX_MEDIA: Final = 64
+
+#: lines of a letter, an equals sign and a value
+_USUAL: Final = re.compile(r"(?:[A-Za-z]=[^\r\n]*+(?:\n|\Z))++").fullmatch
 
 #: Static payload types of RFC 3551 that are in use: name, clock rate, channels.
 STATIC: Final[dict[int, tuple[str, int, int]]] = {
@@ -106,9 +110,9 @@ class Media:
         """Append an a= line."""
         self.lines.append(f"a={name}" if value is None else f"a={name}:{value}")
 
-    def remove_attributes(self, *names: str) -> None:
+    def remove_attributes(self, names: Collection[str]) -> None:
         """Remove all a= lines of these names."""
-        self.lines = [line for line in self.lines if not _is_attribute(line, names)]
+        self.lines = _without(self.lines, names)
 
     @property
     def codecs(self) -> list[Codec]:
@@ -143,8 +147,12 @@ def _encoding(text: str) -> tuple[str, int, int] | None:
     return name, int(rate), int(channels)
 
 
-def _is_attribute(line: str, names: Sequence[str]) -> bool:
-    return line.startswith("a=") and line[2:].partition(":")[0].strip() in names
+def _without(lines: list[str], names: Collection[str]) -> list[str]:
+    return [
+        line
+        for line in lines
+        if line[0] != "a" or line[2:].partition(":")[0].strip() not in names
+    ]
 
 
 def _attribute(lines: list[str], name: str) -> str | None:
@@ -198,26 +206,28 @@ class SessionDescription:
         except UnicodeDecodeError:
             codec = "latin-1"
             text = data.decode(codec)
-        lines = text.replace("\r\n", "\n").rstrip("\n").split("\n")
+        text = text.replace("\r\n", "\n").rstrip("\n")
+        lines = text.split("\n")
         if len(lines) > MAX_LINES:
             raise SdpError("sip.sdp.too-large", "too many lines")
         if lines[0] != "v=0":
             raise SdpError("sip.sdp.version", "does not begin with v=0")
+        if _USUAL(text) is None:
+            raise SdpError("sip.sdp.line", "a line that is not type=value")
         session: list[str] = []
         media: list[Media] = []
         current = session
         origin = False
         for line in lines:
-            if line[1:2] != "=" or not line[0].isalpha() or "\r" in line:
-                raise SdpError("sip.sdp.line", "a line that is not type=value")
-            if line[0] == "m":
+            kind = line[0]
+            if kind == "m":
                 _check_media(line)
                 if len(media) >= MAX_MEDIA:
                     raise SdpError("sip.sdp.too-large", "too many media")
                 current = [line]
                 media.append(Media(current))
             else:
-                if line[0] == "o" and current is session:
+                if kind == "o" and current is session:
                     if len(line[2:].split()) != 6:
                         raise SdpError("sip.sdp.origin", "malformed o= line")
                     origin = True
@@ -259,9 +269,9 @@ class SessionDescription:
         """The value of a session-level attribute; "" for a flag; None when absent."""
         return _attribute(self.lines, name)
 
-    def remove_attributes(self, *names: str) -> None:
+    def remove_attributes(self, names: Collection[str]) -> None:
         """Remove session-level a= lines of these names."""
-        self.lines = [line for line in self.lines if not _is_attribute(line, names)]
+        self.lines = _without(self.lines, names)
 
     def connection_of(self, media: Media) -> str | None:
         """The address a medium is received at: its own c= line or the session's."""
