@@ -33,9 +33,9 @@ from comms.tasks import end
 log = structlog.get_logger(__name__)
 
 GROUP = "records"
-_BATCH = 200
+_BATCH = 500
 _BLOCK_MS = 1000
-_GATHER_SECONDS = 0.25
+_GATHER_SECONDS = 0.5
 #: entries that another writer read and did not finish for this long are taken over
 _CLAIM_AFTER_MS = 60_000
 _CLAIM_EVERY_SECONDS = 30.0

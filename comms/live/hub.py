@@ -38,8 +38,23 @@ _calls = msgspec.json.Decoder(sip_bus.CallView)
 
 #: how long one XREAD waits; also how soon a queue role that went away is noticed
 _BLOCK_SECONDS = 1.0
-_GATHER_SECONDS = 0.05
+_GATHER_SECONDS = 0.1
+#: how often it is looked whether a queue role leads, however much happens
+_LEASE_SECONDS = 0.5
 _BATCH = 500
+#: how entries begin that change no view: most of them, and not worth decoding
+_WITHOUT_VIEW = tuple(
+    f'{{"type":"{kind.__struct_config__.tag}"'.encode()
+    for kind in (
+        acd.Decision,
+        acd.OfferEnded,
+        acd.OfferMade,
+        acd.WorkAssigned,
+        acd.WorkOverflowed,
+        acd.WrapUpOver,
+        sip_bus.DevicesChanged,
+    )
+)
 #: pauses between attempts to reach the live store
 _PAUSES = (0.1, 0.2, 0.5, 1.0, 2.0)
 
@@ -61,6 +76,8 @@ class LiveHub:
         self._engine = engine
         self._acd_id = b"0-0"
         self._sip_id = b"0-0"
+        #: monotonic seconds at which the lease was last looked at
+        self._lease_at = 0.0
         self._listeners: list[Listener] = []
         self._changed = asyncio.Condition()
         self._task: asyncio.Task[None] | None = None
@@ -144,7 +161,10 @@ class LiveHub:
         if (full or time.monotonic() - started > 2 * _BLOCK_SECONDS) and await self._cut():
             self.following = False
             return
-        current = bool(await self._redis.exists(self._keys.acd_lease))
+        current = self.state.current
+        if time.monotonic() - self._lease_at >= _LEASE_SECONDS:
+            current = bool(await self._redis.exists(self._keys.acd_lease))
+            self._lease_at = time.monotonic()
         # From here to telling the listeners nothing is awaited: whoever reads the state meanwhile
         # would see changes that come once more as events.
         changes: list[Change] = []
@@ -168,7 +188,10 @@ class LiveHub:
         changes: list[Change] = []
         for _, fields in rows:
             try:
-                event = codec.decode(fields[b"m"])
+                raw = fields[b"m"]
+                if raw.startswith(_WITHOUT_VIEW):
+                    continue
+                event = codec.decode(raw)
             except (msgspec.DecodeError, KeyError):
                 self.unknown += 1
                 continue
