@@ -104,9 +104,7 @@ class Authenticator:
         self, registering: bool, now: float, *, stale: bool = False, delay: float = 0.0
     ) -> Unknown:
         name = "WWW-Authenticate" if registering else "Proxy-Authenticate"
-        values = challenges(
-            self.directory.domain, self._nonces.issue(now), stale, self._algorithms
-        )
+        values = challenges(self.directory.domain, self._nonces.issue(now), stale, self._algorithms)
         headers = tuple((name, value) for value in values)
         return Unknown(401 if registering else 407, headers, delay)
 

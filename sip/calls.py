@@ -103,8 +103,9 @@ class Calls:
         self._pump = pump
         self._machines: dict[str, CallMachine] = {}
         self._legs: dict[str, CallMachine] = {}
-        self._timers: dict[str, Timer] = {}
-        self._wheel = TimerWheel()
+        self._timer_of: dict[str, Timer] = {}
+        #: when calls want to be asked next; `handle_timers` must be called then
+        self.timers = TimerWheel()
         self._engaged: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
         self._now = clock()
@@ -240,33 +241,11 @@ class Calls:
             elif isinstance(event, ua_events.LegRequest):
                 self._ua.respond(event.txn, 481, now=self._clock())
             return
-        translated = self._translate(event)
-        if translated is not None:
-            self._handle(machine, translated)
-
-    def _translate(self, event: ua_events.UaEvent) -> model.Event | None:
-        match event:
-            case ua_events.LegCancelled(leg):
-                return model.LegCancelled(leg)
-            case ua_events.LegConfirmed(leg, sdp):
-                return model.LegConfirmed(leg, _text(sdp))
-            case ua_events.LegProvisional(leg, status, sdp):
-                return model.LegRinging(leg, status, _text(sdp))
-            case ua_events.LegAnswered(leg, sdp):
-                return model.LegAnswered(leg, _text(sdp))
-            case ua_events.LegFailed(leg, status):
-                return model.LegFailed(leg, status)
-            case ua_events.LegEnded(leg, by):
-                return model.LegEnded(leg, lost=by in ("timeout", "lost", "transport"))
-            case ua_events.LegReinvited(leg, sdp):
-                return model.LegReinvited(leg, _text(sdp))
-            case ua_events.LegOfferAnswered(leg, sdp):
-                return model.LegOfferAnswered(leg, _text(sdp))
-            case ua_events.LegOfferFailed(leg, status):
-                return model.LegOfferFailed(leg, status)
-            case ua_events.LegRequest(_, txn, request):
-                self._in_dialog(txn, request.method)
-        return None
+        translate = _TRANSLATED.get(type(event))
+        if translate is not None:
+            self._handle(machine, translate(event))
+        elif isinstance(event, ua_events.LegRequest):
+            self._in_dialog(event.txn, event.request.method)
 
     def _in_dialog(self, txn: ua_events.Txn, method: str) -> None:
         """Answer INFO (keys by RFC 4733 are what counts) and refuse what is not served."""
@@ -327,15 +306,11 @@ class Calls:
             self._handle(machine, model.EngineLost())
         self._pump()
 
-    def next_timer(self) -> float | None:
-        """When `handle_timers` must be called at the latest."""
-        return self._wheel.next()
-
     def handle_timers(self, now: float) -> None:
         """Let every call do what is due."""
-        for call_id in self._wheel.pop_due(now):
+        for call_id in self.timers.pop_due(now):
             machine = self._machines.get(call_id)
-            self._timers.pop(call_id, None)
+            self._timer_of.pop(call_id, None)
             if machine is None:
                 continue
             for name in machine.due(now):
@@ -346,29 +321,30 @@ class Calls:
 
     def _handle(self, machine: CallMachine, event: model.Event) -> None:
         now = self._now = self._clock()
-        before = machine.engaged()
         actions = machine.handle(event, now)
         for action in actions:
             _DO[type(action)](self, machine, action, now)
-        self._engage(before, machine.engaged())
+        self._engage(machine)
         self._arm(machine)
 
     def _arm(self, machine: CallMachine) -> None:
         call_id = machine.call.id
         due = machine.next_timer() if call_id in self._machines else None
-        timer = self._timers.get(call_id)
+        timer = self._timer_of.get(call_id)
         if timer is not None:
             if timer.when == due:
                 return
-            self._wheel.cancel(timer)
-            del self._timers[call_id]
+            self.timers.cancel(timer)
+            del self._timer_of[call_id]
         if due is not None:
-            self._timers[call_id] = self._wheel.start(due, call_id)
+            self._timer_of[call_id] = self.timers.start(due, call_id)
 
-    def _engage(self, before: set[str], after: set[str]) -> None:
-        """Tell the queue role how many calls outside of queues the agents among them hold."""
+    def _engage(self, machine: CallMachine) -> None:
+        """Tell the queue role how many calls outside of queues the call's agents hold."""
+        before, after = machine.counted, machine.engaged()
         if before == after:
             return
+        machine.counted = after
         for person in before ^ after:
             self._engaged[person] += 1 if person in after else -1
             count = self._engaged[person]
@@ -591,7 +567,7 @@ class Calls:
                 works.append(entry.call.work)
         for machine in restored:
             media = machine.call.media
-            self._engage(set(), machine.engaged())
+            self._engage(machine)
             self._handle(machine, model.TakenOver())
             if machine.call.phase == "ended" or media.engine is None:
                 continue
@@ -660,6 +636,21 @@ def _with_quality(record: CallRecord, call: model.Call, quality: Quality | None)
         legs.append(leg)
     return msgspec.structs.replace(record, legs=tuple(legs))
 
+
+#: the user agent's events as the call machine knows them
+_TRANSLATED: dict[type, Callable[[Any], model.Event]] = {
+    ua_events.LegCancelled: lambda e: model.LegCancelled(e.leg),
+    ua_events.LegConfirmed: lambda e: model.LegConfirmed(e.leg, _text(e.sdp)),
+    ua_events.LegProvisional: lambda e: model.LegRinging(e.leg, e.status, _text(e.sdp)),
+    ua_events.LegAnswered: lambda e: model.LegAnswered(e.leg, _text(e.sdp)),
+    ua_events.LegFailed: lambda e: model.LegFailed(e.leg, e.status),
+    ua_events.LegEnded: lambda e: model.LegEnded(
+        e.leg, lost=e.by in ("timeout", "lost", "transport")
+    ),
+    ua_events.LegReinvited: lambda e: model.LegReinvited(e.leg, _text(e.sdp)),
+    ua_events.LegOfferAnswered: lambda e: model.LegOfferAnswered(e.leg, _text(e.sdp)),
+    ua_events.LegOfferFailed: lambda e: model.LegOfferFailed(e.leg, e.status),
+}
 
 _DO: dict[type, Callable[[Calls, CallMachine, Any, float], None]] = {
     model.Provisional: Calls._do_provisional,

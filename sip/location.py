@@ -31,9 +31,10 @@ class Location:
         self._keys = keys
         self._changed = changed
         self._bindings: dict[str, dict[str, Binding]] = {}
-        self._timers: dict[tuple[str, str], Timer] = {}
+        self._timer_of: dict[tuple[str, str], Timer] = {}
         self._flows: dict[Flow, set[tuple[str, str]]] = {}
-        self._wheel = TimerWheel()
+        #: when bindings expire; `handle_timers` must be called then
+        self.timers = TimerWheel()
 
     async def load(self, client: redis.asyncio.Redis, now: float) -> None:
         """Read what is stored. Bindings over connections died with the former worker."""
@@ -95,20 +96,16 @@ class Location:
             self._remove(aor, name)
             self._changed(aor)
 
-    def next_timer(self) -> float | None:
-        """Return when the next binding expires."""
-        return self._wheel.next()
-
     def handle_timers(self, now: float) -> None:
         """Forget expired bindings."""
-        for aor, name in self._wheel.pop_due(now):
+        for aor, name in self.timers.pop_due(now):
             self._remove(aor, name)
             self._changed(aor)
 
     def _add(self, aor: str, binding: Binding) -> None:
         place = (aor, binding.key)
         self._bindings.setdefault(aor, {})[binding.key] = binding
-        self._timers[place] = self._wheel.start(binding.expires, place)
+        self._timer_of[place] = self.timers.start(binding.expires, place)
         self._flows.setdefault(binding.flow, set()).add(place)
 
     def _remove(self, aor: str, name: str, stored: bool = True) -> None:
@@ -117,7 +114,7 @@ class Location:
             return
         if not self._bindings[aor]:
             del self._bindings[aor]
-        self._wheel.cancel(self._timers.pop((aor, name), None))
+        self.timers.cancel(self._timer_of.pop((aor, name), None))
         places = self._flows.get(binding.flow)
         if places is not None:
             places.discard((aor, name))

@@ -11,8 +11,9 @@ import resource
 import secrets
 import ssl
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
+from math import inf
 from typing import Any
 
 import msgspec
@@ -183,6 +184,7 @@ class Worker:
         _log.info("sip-ready", worker=self.name, calls=len(self.calls))
         try:
             async with asyncio.TaskGroup() as group:
+                group.create_task(self._committer.wait())
                 group.create_task(self._follow(self._read_queue_events))
                 group.create_task(self._follow(self._read_commands))
                 group.create_task(self._follow(self._watch_directory))
@@ -262,14 +264,17 @@ class Worker:
     def _process(self) -> None:
         """Work on what waits, for a slice of time."""
         self._processing = False
-        started = self._loop.time()
-        while (taken := self._lines.take(self._loop.time())) is not None:
+        time = self._loop.time
+        now = time()
+        until = now + _SLICE_SECONDS
+        while (taken := self._lines.take(now)) is not None:
             (data, flow), serve = taken
             if serve:
                 self._message(data, flow)
             else:
                 self._refuse(data, flow)
-            if self._loop.time() - started > _SLICE_SECONDS:
+            now = time()
+            if now > until:
                 break
         self._pump()
         if len(self._lines) and not self._processing:
@@ -341,29 +346,23 @@ class Worker:
         """Let events lead to what they lead to, then send, then arm the timer."""
         while events := self._ua.events():
             for event in events:
-                self._event(event)
+                try:
+                    _ON.get(type(event), _of_a_leg)(self, event)
+                except ParseError as error:
+                    self._malformed(event, error)
         datagrams = self._ua.datagrams()
         if datagrams:
             self._committer.after(partial(self._send_all, datagrams))
         self._arm()
 
-    def _event(self, event: ua_events.UaEvent) -> None:
-        try:
-            match event:
-                case ua_events.Request():
-                    self._request(event)
-                case ua_events.LegInvited():
-                    self._invited(event)
-                case ua_events.Answer(txn, response):
-                    self.trunks.answered(txn, response, self.now())
-                case ua_events.Failed(txn):
-                    self.trunks.failed(txn, self.now())
-                case ua_events.LegPracked():
-                    pass
-                case _:
-                    self.calls.leg_event(event)
-        except ParseError as error:
-            self._malformed(event, error)
+    def _answered(self, event: ua_events.Answer) -> None:
+        self.trunks.answered(event.txn, event.response, self.now())
+
+    def _failed(self, event: ua_events.Failed) -> None:
+        self.trunks.failed(event.txn, self.now())
+
+    def _pracked(self, event: ua_events.LegPracked) -> None:
+        """Nothing waits for that."""
 
     def _malformed(self, event: ua_events.UaEvent, error: ParseError) -> None:
         """A header field that was looked at only now cannot be read."""
@@ -379,20 +378,15 @@ class Worker:
     def _arm(self) -> None:
         """Have `_due` called when the first of all timers is due."""
         due = min(
-            (
-                at
-                for at in (
-                    self._ua.next_timer(),
-                    self.calls.next_timer(),
-                    self.location.next_timer(),
-                    self.trunks.next_timer(),
-                    self._delayed.next(),
-                )
-                if at is not None
-            ),
-            default=None,
+            self._ua.timers.bound(),
+            self.calls.timers.bound(),
+            self.location.timers.bound(),
+            self._delayed.bound(),
         )
-        if due is None or (self._timer_at is not None and self._timer_at <= due):
+        registration = self.trunks.next_timer()
+        if registration is not None and registration < due:
+            due = registration
+        if due == inf or (self._timer_at is not None and self._timer_at <= due):
             # a timer that turns out to be early arms itself anew; that is rarer than messages
             return
         if self._timer is not None:
@@ -650,6 +644,20 @@ class Worker:
 _ALLOWED = ("INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "REGISTER", "PRACK", "UPDATE", "INFO")
 
 
+def _of_a_leg(worker: Worker, event: Any) -> None:
+    worker.calls.leg_event(event)
+
+
+#: what is done with each event of the user agent; the others are of legs
+_ON: dict[type, Callable[[Worker, Any], None]] = {
+    ua_events.Request: Worker._request,
+    ua_events.LegInvited: Worker._invited,
+    ua_events.Answer: Worker._answered,
+    ua_events.Failed: Worker._failed,
+    ua_events.LegPracked: Worker._pracked,
+}
+
+
 def _rows(reply: Any) -> list[tuple[bytes, dict[bytes, bytes]]]:
     """Return the entries in a reply to XREAD or XREADGROUP of one stream, in either protocol."""
     if not reply:
@@ -672,8 +680,15 @@ def _is_emergency(uri: str, user: str) -> bool:
     return uri.startswith("urn:service:sos") or user.lstrip("0") in EMERGENCY_NUMBERS
 
 
-def _token() -> str:
-    return secrets.token_hex(10)
+def _tokens() -> Iterator[str]:
+    """Yield tokens of 80 random bits; one call of the kernel's generator serves many of them."""
+    while True:
+        digits = secrets.token_hex(10 * 256)
+        for at in range(0, len(digits), 20):
+            yield digits[at : at + 20]
+
+
+_token: Callable[[], str] = _tokens().__next__
 
 
 async def run(settings: Settings, name: str) -> None:

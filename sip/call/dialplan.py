@@ -6,7 +6,7 @@ decided before everything else, so that no rule can stand in their way.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from comms.directory import Device, Directory, Trunk
 
@@ -17,22 +17,19 @@ EMERGENCY_URNS = {"urn:service:sos": "112", "urn:service:sos.police": "110"}
 _KEPT = frozenset("0123456789*#")
 
 
-@dataclass(frozen=True, slots=True)
-class ToPerson:
+class ToPerson(msgspec.Struct, frozen=True):
     """Ring all devices of a person."""
 
     person: str
 
 
-@dataclass(frozen=True, slots=True)
-class ToQueue:
+class ToQueue(msgspec.Struct, frozen=True):
     """Let the call wait in a queue."""
 
     queue: str
 
 
-@dataclass(frozen=True, slots=True)
-class ToTrunk:
+class ToTrunk(msgspec.Struct, frozen=True):
     """Call the public network; trunks are tried in order."""
 
     number: str
@@ -40,21 +37,18 @@ class ToTrunk:
     emergency: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ToEcho:
+class ToEcho(msgspec.Struct, frozen=True):
     """Answer and send the caller's audio back, for testing a line."""
 
 
-@dataclass(frozen=True, slots=True)
-class ToAnnouncement:
+class ToAnnouncement(msgspec.Struct, frozen=True):
     """Play a prompt as early media, then refuse with `status`."""
 
     prompt: str
     status: int
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(msgspec.Struct, frozen=True):
     """No way to dial that from here."""
 
     status: int

@@ -83,6 +83,8 @@ class CallMachine(Waiting):
     def __init__(self, call: Call, context: Context) -> None:
         super().__init__(call, context)
         self._route: dialplan.Route | None = None
+        #: what `engaged` said when the queue role was told last
+        self.counted: set[str] = set()
 
     # --- the way in -----------------------------------------------------------------------------
 
@@ -570,7 +572,7 @@ class CallMachine(Waiting):
         leg.offering = False
         if event.sdp is not None:
             self._take_answer(leg, event.sdp)
-        if leg.generation != call.media.generation:
+        if leg.generation != call.media.generation and self._side(leg.id) is not None:
             self._reinvite(leg)
         self._do(Save())
 

@@ -6,7 +6,6 @@ over. Events and actions never are stored. Times are epoch seconds, durations se
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import msgspec
@@ -124,8 +123,7 @@ class Call(msgspec.Struct, omit_defaults=True):
     timers: dict[str, float] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(msgspec.Struct, frozen=True):
     """A device or trunk that can be invited."""
 
     flow: Flow
@@ -169,8 +167,7 @@ class Context(Protocol):
 # --- events -----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Invited:
+class Invited(msgspec.Struct, frozen=True):
     """The caller's INVITE came in."""
 
     leg: str
@@ -178,16 +175,14 @@ class Invited:
     route: Route
 
 
-@dataclass(frozen=True, slots=True)
-class Originated:
+class Originated(msgspec.Struct, frozen=True):
     """A person's own phones are to ring, then `number` is called for them."""
 
     person: str
     number: str
 
 
-@dataclass(frozen=True, slots=True)
-class MediaReady:
+class MediaReady(msgspec.Struct, frozen=True):
     """The engine opened the session."""
 
     engine: str
@@ -195,20 +190,17 @@ class MediaReady:
     local_b: tuple[str, int]
 
 
-@dataclass(frozen=True, slots=True)
-class MediaFailed:
+class MediaFailed(msgspec.Struct, frozen=True):
     """No engine could open the session."""
 
     code: str
 
 
-@dataclass(frozen=True, slots=True)
-class EngineLost:
+class EngineLost(msgspec.Struct, frozen=True):
     """The engine that held the session is gone."""
 
 
-@dataclass(frozen=True, slots=True)
-class LegRinging:
+class LegRinging(msgspec.Struct, frozen=True):
     """A callee's device gave a provisional answer above 100."""
 
     leg: str
@@ -216,71 +208,62 @@ class LegRinging:
     sdp: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class LegAnswered:
+class LegAnswered(msgspec.Struct, frozen=True):
     """A callee's device answered."""
 
     leg: str
     sdp: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class LegFailed:
+class LegFailed(msgspec.Struct, frozen=True):
     """A callee's device refused, or could not be reached."""
 
     leg: str
     status: int
 
 
-@dataclass(frozen=True, slots=True)
-class LegConfirmed:
+class LegConfirmed(msgspec.Struct, frozen=True):
     """The ACK to our 200 came, with the answer if the offer was ours."""
 
     leg: str
     sdp: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class LegCancelled:
+class LegCancelled(msgspec.Struct, frozen=True):
     """The caller cancelled before an answer."""
 
     leg: str
 
 
-@dataclass(frozen=True, slots=True)
-class LegEnded:
+class LegEnded(msgspec.Struct, frozen=True):
     """An answered leg is over: the phone hung up, or fell silent (session timer)."""
 
     leg: str
     lost: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class LegReinvited:
+class LegReinvited(msgspec.Struct, frozen=True):
     """The phone offers a change of the session; None asks us for an offer."""
 
     leg: str
     sdp: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class LegOfferAnswered:
+class LegOfferAnswered(msgspec.Struct, frozen=True):
     """The phone answered our re-INVITE."""
 
     leg: str
     sdp: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class LegOfferFailed:
+class LegOfferFailed(msgspec.Struct, frozen=True):
     """The phone refused our re-INVITE; the session goes on as it was."""
 
     leg: str
     status: int
 
 
-@dataclass(frozen=True, slots=True)
-class QueueSaid:
+class QueueSaid(msgspec.Struct, frozen=True):
     """The queue role published something about this call's work."""
 
     event: (
@@ -293,40 +276,34 @@ class QueueSaid:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(msgspec.Struct, frozen=True):
     """The caller's place in the queue, 1 is next."""
 
     position: int
 
 
-@dataclass(frozen=True, slots=True)
-class Dtmf:
+class Dtmf(msgspec.Struct, frozen=True):
     """A key was pressed on side `side`."""
 
     side: Side
     digit: str
 
 
-@dataclass(frozen=True, slots=True)
-class MediaSilent:
+class MediaSilent(msgspec.Struct, frozen=True):
     """The engine heard nothing from either side for its time-out and drops the session."""
 
 
-@dataclass(frozen=True, slots=True)
-class HangUpRequested:
+class HangUpRequested(msgspec.Struct, frozen=True):
     """Somebody with the right to do so ended the call from elsewhere."""
 
 
-@dataclass(frozen=True, slots=True)
-class TimerDue:
+class TimerDue(msgspec.Struct, frozen=True):
     """A timer of the call is due."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class TakenOver:
+class TakenOver(msgspec.Struct, frozen=True):
     """Another worker went on with the stored call."""
 
 
@@ -358,8 +335,7 @@ Event = (
 # --- actions ----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Provisional:
+class Provisional(msgspec.Struct, frozen=True):
     """Tell the caller how it goes."""
 
     leg: str
@@ -367,16 +343,14 @@ class Provisional:
     sdp: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Accept:
+class Accept(msgspec.Struct, frozen=True):
     """Answer the caller."""
 
     leg: str
     sdp: str
 
 
-@dataclass(frozen=True, slots=True)
-class Reject:
+class Reject(msgspec.Struct, frozen=True):
     """Refuse the caller."""
 
     leg: str
@@ -385,8 +359,7 @@ class Reject:
     retry_after: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Invite:
+class Invite(msgspec.Struct, frozen=True):
     """Ring a device or call out through a trunk."""
 
     leg: str
@@ -397,64 +370,56 @@ class Invite:
     emergency: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Cancel:
+class Cancel(msgspec.Struct, frozen=True):
     """Stop ringing."""
 
     leg: str
     answered_elsewhere: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Bye:
+class Bye(msgspec.Struct, frozen=True):
     """End an answered leg."""
 
     leg: str
     cause: Cause
 
 
-@dataclass(frozen=True, slots=True)
-class Reinvite:
+class Reinvite(msgspec.Struct, frozen=True):
     """Offer the phone a change of the session."""
 
     leg: str
     sdp: str
 
 
-@dataclass(frozen=True, slots=True)
-class AcceptOffer:
+class AcceptOffer(msgspec.Struct, frozen=True):
     """Answer the phone's re-INVITE."""
 
     leg: str
     sdp: str
 
 
-@dataclass(frozen=True, slots=True)
-class RejectOffer:
+class RejectOffer(msgspec.Struct, frozen=True):
     """Refuse the phone's re-INVITE; the session goes on."""
 
     leg: str
     status: int
 
 
-@dataclass(frozen=True, slots=True)
-class OpenMedia:
+class OpenMedia(msgspec.Struct, frozen=True):
     """Open the session in an engine; MediaReady or MediaFailed follows."""
 
     a: Remote
     b: Remote | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SetRemote:
+class SetRemote(msgspec.Struct, frozen=True):
     """Change where a side's phone is; None sends nothing to it."""
 
     side: Side
     remote: Remote | None
 
 
-@dataclass(frozen=True, slots=True)
-class Play:
+class Play(msgspec.Struct, frozen=True):
     """Play a prompt to a side; None loops."""
 
     side: Side
@@ -463,42 +428,36 @@ class Play:
     times: int | None = 1
 
 
-@dataclass(frozen=True, slots=True)
-class StopPlaying:
+class StopPlaying(msgspec.Struct, frozen=True):
     """Let the side hear the other side again."""
 
     side: Side
 
 
-@dataclass(frozen=True, slots=True)
-class Tell:
+class Tell(msgspec.Struct, frozen=True):
     """Say something to the queue role."""
 
     command: acd.Command
 
 
-@dataclass(frozen=True, slots=True)
-class AskPosition:
+class AskPosition(msgspec.Struct, frozen=True):
     """Ask for the caller's place; Position follows where it is known."""
 
     queue: str
     work: str
 
 
-@dataclass(frozen=True, slots=True)
-class Publish:
+class Publish(msgspec.Struct, frozen=True):
     """Tell live views."""
 
     view: CallView
 
 
-@dataclass(frozen=True, slots=True)
-class Save:
+class Save(msgspec.Struct, frozen=True):
     """Store the call before anything that follows from this event is sent."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finish:
+class Finish(msgspec.Struct, frozen=True):
     """The call is over: close its media, write its record (with the media's counts), forget it."""
 
     record: CallRecord

@@ -9,8 +9,9 @@ its prompts exist in.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
+
+import msgspec
 
 from sip.core.errors import SdpError, SipError
 from sip.core.offer_answer import Origin, answer, endpoint, fit, offer, usable, with_endpoint
@@ -28,8 +29,7 @@ _DTMF = Codec(101, "telephone-event", fmtp="0-16")
 _NOT_VOICE = ("telephone-event", "cn")
 
 
-@dataclass(frozen=True, slots=True)
-class Described:
+class Described(msgspec.Struct, frozen=True):
     """The audio that a phone's description asks for."""
 
     host: str

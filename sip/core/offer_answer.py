@@ -8,8 +8,9 @@ itself (a queue's music), it makes `offer` and `answer` from a list of codecs.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from sip.core.errors import SdpError
 from sip.core.sdp import Codec, Direction, Media, SessionDescription
@@ -43,8 +44,7 @@ _ANSWERED: Final[dict[Direction, Direction]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(msgspec.Struct, frozen=True):
     """Our o= line. `version` must grow by one with each changed description of a session."""
 
     session: str
@@ -52,8 +52,7 @@ class Origin:
     user: str = "-"
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(msgspec.Struct, frozen=True):
     """Where and how a side receives audio, read from its description."""
 
     host: str
@@ -215,8 +214,7 @@ def disabled(media: Media) -> Media:
     return off
 
 
-@dataclass(frozen=True, slots=True)
-class Negotiated:
+class Negotiated(msgspec.Struct, frozen=True):
     """One stream both sides agreed on."""
 
     #: position among the m= lines

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from typing import Final, Literal, cast
+
+import msgspec
 
 from sip.core.errors import SdpError
 
@@ -32,8 +33,7 @@ STATIC: Final[dict[int, tuple[str, int, int]]] = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Codec:
+class Codec(msgspec.Struct, frozen=True):
     """A payload format with its number in one description."""
 
     payload: int
@@ -149,9 +149,7 @@ def _encoding(text: str) -> tuple[str, int, int] | None:
 
 def _without(lines: list[str], names: Collection[str]) -> list[str]:
     return [
-        line
-        for line in lines
-        if line[0] != "a" or line[2:].partition(":")[0].strip() not in names
+        line for line in lines if line[0] != "a" or line[2:].partition(":")[0].strip() not in names
     ]
 
 

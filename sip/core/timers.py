@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from heapq import heapify, heappop, heappush
+from math import inf
 from typing import Any
 
 #: slots per second
@@ -30,7 +31,7 @@ class Timer:
 class TimerWheel:
     """Timers by deadline. Time is whatever the caller says it is."""
 
-    __slots__ = ("_dead", "_live", "_next", "_order", "_slots")
+    __slots__ = ("_bound", "_dead", "_live", "_next", "_order", "_slots")
 
     def __init__(self) -> None:
         self._slots: dict[int, list[Timer]] = {}
@@ -39,6 +40,8 @@ class TimerWheel:
         self._dead = 0
         #: the earliest deadline, or None when it must be looked for
         self._next: float | None = None
+        #: no timer is due before; None when that must be looked for
+        self._bound: float | None = None
 
     def __len__(self) -> int:
         """How many timers run."""
@@ -58,6 +61,9 @@ class TimerWheel:
         earliest = self._next
         if earliest is not None and when < earliest:
             self._next = when
+        bound = self._bound
+        if bound is not None and when < bound:
+            self._bound = when
         return timer
 
     def cancel(self, timer: Timer | None) -> None:
@@ -93,11 +99,23 @@ class TimerWheel:
             heappop(self._order)
         return None
 
+    def bound(self) -> float:
+        """A time before which no timer is due, at most the earliest deadline; infinity: none runs.
+
+        It costs less than `next`, as cancelling leaves it as it is. `pop_due` at that time puts it
+        right, whether something is due or not.
+        """
+        if self._bound is None:
+            earliest = self.next()
+            self._bound = inf if earliest is None else earliest
+        return self._bound
+
     def pop_due(self, now: float) -> Iterator[Any]:
         """Take the payloads of all timers due at `now`, in the order of their deadlines.
 
         A timer that is cancelled while earlier ones are being handled does not come.
         """
+        self._bound = None
         earliest = self.next()
         if earliest is None or earliest > now:
             return

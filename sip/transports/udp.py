@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable
+from typing import Any
 
 from sip.core.flow import Flow
 
@@ -17,6 +18,8 @@ from sip.core.flow import Flow
 _BURST = 200
 _RECEIVE_BUFFER = 8 * 1024 * 1024
 _MAX_DATAGRAM = 65_535
+#: senders whose flows are remembered
+_MAX_FLOWS = 10_000
 
 
 class UdpTransport:
@@ -45,11 +48,13 @@ class UdpTransport:
             raise
         self.address: tuple[str, int] = self._socket.getsockname()[:2]
         self.unsent = 0
+        self._flows: dict[tuple[Any, ...], Flow] = {}
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._socket.fileno(), self._readable)
 
     def _readable(self) -> None:
         receive = self._socket.recvfrom
+        flows = self._flows
         for _ in range(_BURST):
             try:
                 data, address = receive(_MAX_DATAGRAM)
@@ -58,7 +63,12 @@ class UdpTransport:
             except OSError:
                 # an ICMP error of an earlier send is reported here; it concerns that send alone
                 continue
-            self._received(data, Flow("udp", self.address, address[:2]))
+            flow = flows.get(address)
+            if flow is None:
+                if len(flows) >= _MAX_FLOWS:
+                    flows.clear()
+                flow = flows[address] = Flow("udp", self.address, address[:2])
+            self._received(data, flow)
 
     def send(self, flow: Flow, data: bytes) -> None:
         """Send a datagram; what the kernel cannot take now is lost, as UDP may lose it."""
