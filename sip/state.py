@@ -133,6 +133,10 @@ class Committer:
             await link.close()
             raise
 
+    async def wait(self) -> None:
+        """Return when the committer ended, which it does by `close` alone; raises what broke it."""
+        await asyncio.shield(self._task)
+
     async def close(self) -> None:
         """Write what is left, then stop."""
         self._closing = True

@@ -70,7 +70,14 @@ class Link(asyncio.Protocol):
         await self._connection.disconnect(nowait=True)
 
     def send(self, *commands: Parts) -> None:
-        """Write commands; each has one reply."""
+        """Write commands; each has one reply.
+
+        Raises:
+            redis.exceptions.ConnectionError: the connection is gone.
+        """
+        if self._lost is not None or self._transport.is_closing():
+            # uvloop's transports raise RuntimeError in that case
+            raise self._lost or RedisConnectionError("the connection to Redis is gone")
         self._transport.write(b"".join([_pack(c) for c in commands]))
 
     async def replies(self, count: int) -> list[Any]:
