@@ -141,7 +141,8 @@ class Committer:
         """Write what is left, then stop."""
         self._closing = True
         self._wake.set()
-        await self._task
+        # `wait` is who tells what broke it
+        await asyncio.wait([self._task])
         if self._link is not None:
             await self._link.close()
 
