@@ -88,6 +88,10 @@ class Authenticator:
         self.guard.succeeded(flow.remote[0], credentials.username)
         return Known(device)
 
+    def challenge(self, request: Request, now: float) -> Unknown:
+        """Return the challenge for a request that brings no credentials."""
+        return self._challenge(request.method == "REGISTER", now)
+
     def expire(self, now: float) -> None:
         """Forget nonces that are too old to be used; call it now and then."""
         self._replays.expire(now - _NONCE_SECONDS)

@@ -292,6 +292,18 @@ class Worker:
             if response is not None:
                 self._send(flow, response.serialize())
             return
+        if (
+            isinstance(message, Request)
+            and message.method == "REGISTER"
+            and not message.has("Authorization")
+            and self._committer.ok
+            and self._ua.stateless(message)
+        ):
+            # every phone begins so: a challenge is the same whenever it comes, and a transaction
+            # would cost as much again
+            challenge = self._authenticator.challenge(message, now)
+            self._ua.respond_stateless(message, flow, challenge.status, challenge.headers)
+            return
         self._ua.receive(message, flow, now)
 
     def _unreadable(self, flow: Flow, error: ParseError) -> None:

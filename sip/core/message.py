@@ -21,7 +21,12 @@ MAX_HEADERS: Final = 16_384
 MAX_CSEQ: Final = 2**31 - 1
 
 _COPIED: Final = frozenset({"via", "from", "to", "call-id", "cseq"})
+#: the same in the order of a response
+_USUAL_COPIED: Final = ("via", "from", "to", "call-id", "cseq")
+#: copied into some responses
+_SOMETIMES: Final = frozenset({"record-route", "timestamp"})
 _key_of: Final = KEYS.get
+_pretty_of: Final = PRETTY.get
 _NO_CTL: Final = re.compile(r"[\r\n]").search
 
 
@@ -322,10 +327,7 @@ class Message:
     def _fill(self, headers: Iterable[tuple[str, str]], body: bytes) -> None:
         self._keys = []
         self._lines = []
-        for name, value in headers:
-            key = _key_of(name) or header_key(name)
-            self._lines.append(_line(name, key, value))
-            self._keys.append(key)
+        _append(self._keys, self._lines, headers)
         if "content-length" not in self._keys:
             self._keys.append("content-length")
             self._lines.append(f"Content-Length: {len(body)}")
@@ -431,6 +433,17 @@ def _line(name: str, key: str, value: str) -> str:
     return f"{PRETTY.get(key, name)}: {value}"
 
 
+def _append(keys: list[str], lines: list[str], headers: Iterable[tuple[str, str]]) -> None:
+    for name, value in headers:
+        key = _key_of(name)
+        if key is None:
+            key = header_key(name)
+        if "\n" in value or "\r" in value:
+            raise ValueError("a header value must not contain line ends")
+        keys.append(key)
+        lines.append(f"{_pretty_of(key, name)}: {value}")
+
+
 def _quick_tag(value: str) -> str | None:
     """The tag of a From or To value without parsing it; "" when it must be parsed."""
     if value[:1] == '"':
@@ -478,8 +491,8 @@ def parse_message(data: bytes, *, stream: bool = False) -> Request | Response:
         codec = "latin-1"
         head = data[:end].decode(codec)
     lines = head.split("\r\n")
-    text = "".join(lines)
-    if "\n" in text or "\r" in text:
+    count = len(lines) - 1
+    if head.count("\n") != count or head.count("\r") != count:
         raise ParseError("sip.parse.line-end", "a line end that is not CR LF")
     start = lines[0]
     del lines[0]
@@ -618,21 +631,13 @@ def response_for(
     response = Response.__new__(Response)
     response.status = status
     response.reason = REASONS.get(status, "Unknown") if reason is None else reason
-    keys: list[str] = []
-    lines: list[str] = []
-    routed = 100 < status < 300
-    for key, line in zip(request._keys, request._lines, strict=True):
-        if key in _COPIED:
-            if key == "to" and to_tag is not None and status > 100 and request.to_tag is None:
-                line = f"To: {_value(line)};tag={to_tag}"
-        elif not ((key == "record-route" and routed) or (key == "timestamp" and status == 100)):
-            continue
-        keys.append(key)
-        lines.append(line)
-    for name, value in headers:
-        key = _key_of(name) or header_key(name)
-        keys.append(key)
-        lines.append(_line(name, key, value))
+    keys, lines = _copied(request, status)
+    if to_tag is not None and status > 100 and request.to_tag is None:
+        for at, key in enumerate(keys):
+            if key == "to":
+                lines[at] = f"To: {_value(lines[at])};tag={to_tag}"
+    if headers:
+        _append(keys, lines, headers)
     if content_type is not None:
         keys.append("content-type")
         lines.append(f"Content-Type: {content_type}")
@@ -645,6 +650,26 @@ def response_for(
     response._cache = {}
     response._codec = request._codec
     return response
+
+
+def _copied(request: Request, status: int) -> tuple[list[str], list[str]]:
+    """The header fields that a response takes over from its request."""
+    theirs, values = request._keys, request._lines
+    present = set(theirs)
+    if len(present) == len(theirs) and present >= _COPIED and present.isdisjoint(_SOMETIMES):
+        return list(_USUAL_COPIED), [values[theirs.index(key)] for key in _USUAL_COPIED]
+    keys: list[str] = []
+    lines: list[str] = []
+    routed = 100 < status < 300
+    for key, line in zip(theirs, values, strict=True):
+        if (
+            key in _COPIED
+            or (key == "record-route" and routed)
+            or (key == "timestamp" and status == 100)
+        ):
+            keys.append(key)
+            lines.append(line)
+    return keys, lines
 
 
 def error_response(error: ParseError) -> Response | None:

@@ -174,6 +174,28 @@ class UserAgent(Established):
             return
         self.layer.respond_stateless(request, response, flow)
 
+    def stateless(self, request: Request) -> bool:
+        """Whether `receive` would tell a request outside of any dialog by a `Request` event.
+
+        Only such a one may be answered by `respond_stateless` instead; what is malformed, or not
+        for us, is answered by `receive`.
+        """
+        try:
+            check_repeated(request)
+            _ = request.via, request.to_tag
+            return (
+                bool(request.call_id)
+                and request.cseq[1] == request.method
+                and request.has("From")
+                and request.has("To")
+                and check_purpose(
+                    request, supported=self._register_options, allow=self.config.allow
+                )
+                is None
+            )
+        except ParseError:
+            return False
+
     def request(
         self,
         request: Request,

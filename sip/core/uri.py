@@ -7,6 +7,7 @@ back-track.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -517,6 +518,11 @@ Uri = SipUri | TelUri | OtherUri
 
 def parse_uri(text: str) -> Uri:
     """Parse a URI of any scheme; raises ParseError (400)."""
+    # The messages of one call name the same few addresses again and again.
+    return _known_uri(text) if len(text) < 128 else _parse_uri(text)
+
+
+def _parse_uri(text: str) -> Uri:
     scheme, colon, rest = text.partition(":")
     if not colon:
         raise _bad("uri")
@@ -528,6 +534,9 @@ def parse_uri(text: str) -> Uri:
     if not _SCHEME_OK(scheme) or not _OPAQUE_OK(rest):
         raise _bad("uri")
     return OtherUri(lower, rest)
+
+
+_known_uri: Final = lru_cache(maxsize=4096)(_parse_uri)
 
 
 class NameAddr:
