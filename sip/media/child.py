@@ -49,6 +49,7 @@ _PR_SET_PDEATHSIG = 1
 #: a client that does not read its notices is cut off beyond this many bytes
 _MAX_UNSENT = 1 << 20
 _MAX_LINE = 1 << 16
+_MAX_READ = 1 << 14
 #: RTP and RTCP of both sides, for the heartbeat and one call
 _LEAST_PORTS = 8
 
@@ -164,6 +165,8 @@ class _Client:
         self.connection = connection
         self.unread = b""
         self.unsent = b""
+        #: whether the loop waits until more can be sent
+        self.blocked = False
 
     def send(self, data: bytes) -> None:
         """Send without blocking; keep what does not fit.
@@ -174,9 +177,13 @@ class _Client:
         self.unsent += data
         if len(self.unsent) > _MAX_UNSENT:
             raise OSError(errno.ENOBUFS, "the client does not read")
-        with contextlib.suppress(BlockingIOError):
+        if not self.unsent:
+            return
+        try:
             sent = self.connection.send(self.unsent)
-            self.unsent = self.unsent[sent:]
+        except BlockingIOError:
+            return
+        self.unsent = self.unsent[sent:]
 
     def lines(self) -> Iterator[str]:
         """Read what is there and yield the complete lines.
@@ -184,7 +191,7 @@ class _Client:
         Raises:
             OSError: the client is gone, or sent a line without end.
         """
-        data = self.connection.recv(65536)
+        data = self.connection.recv(_MAX_READ)
         if not data:
             raise OSError(errno.EPIPE, "closed")
         *complete, self.unread = (self.unread + data).split(b"\n")
@@ -279,8 +286,10 @@ class _Side:
         except OSError:
             self._drop(client)
             return
-        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if client.unsent else 0)
-        if self._selector.get_key(client.connection).events != events:
+        blocked = bool(client.unsent)
+        if blocked != client.blocked:
+            client.blocked = blocked
+            events = selectors.EVENT_READ | (selectors.EVENT_WRITE if blocked else 0)
             self._selector.modify(client.connection, events, client)
 
     def _drop(self, client: _Client) -> None:

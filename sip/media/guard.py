@@ -9,13 +9,13 @@ process that owns the sockets can set it, hence this module runs in the engine's
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import socket
 import struct
-from dataclasses import dataclass
 from itertools import chain
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 #: asm-generic/socket.h; the socket module does not name them
 _SO_ATTACH_FILTER = 26
@@ -30,14 +30,14 @@ _REFUSE = (_RET, 0, 0, 0)
 #: descriptors above the highest known one that a new socket may have
 _GAP = 64
 
-_libc = ctypes.CDLL(None, use_errno=True)
+_recv = ctypes.CDLL(None).recv
+_pack_constant = struct.Struct("I").pack_into
 
 Policy = Literal["open", "drop", "host", "exact"]
 _POLICIES: dict[str, Policy] = {p: p for p in get_args(Policy)}
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """Who may send to the RTP port `port` (and to its RTCP port, one above)."""
 
     port: int
@@ -70,7 +70,7 @@ class _Filter:
         self._code = ctypes.create_string_buffer(code, len(code))
         self._header = struct.pack("HL", len(steps), ctypes.addressof(self._code))
 
-    def attach(self, fd: int, host: str = "", source: int = 0) -> None:
+    def attach(self, handle: socket.SocketType, host: str = "", source: int = 0) -> None:
         """Set the filter on a socket.
 
         Raises:
@@ -79,11 +79,10 @@ class _Filter:
         if host:
             # struct sock_filter has 8 bytes, its constant at 4; the network's byte order is as
             # loaded by the filter's machine
-            struct.pack_into("I", self._code, 12, int.from_bytes(socket.inet_aton(host)))
+            _pack_constant(self._code, 12, int.from_bytes(socket.inet_aton(host)))
         if source:
-            struct.pack_into("I", self._code, 28, source)
-        if _libc.setsockopt(fd, socket.SOL_SOCKET, _SO_ATTACH_FILTER, self._header, 16) != 0:
-            raise OSError(ctypes.get_errno(), "the kernel refused a socket filter")
+            _pack_constant(self._code, 28, source)
+        handle.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, self._header)
 
 
 _DROP = _Filter([_REFUSE])
@@ -111,19 +110,19 @@ class PortSockets:
         self._fds: dict[int, int] = {}
         self._released: set[int] = set()
         self._last = 3
-        self._name = ctypes.create_string_buffer(28)
-        self._size = ctypes.c_uint(28)
-        self._size_ref = ctypes.byref(self._size)
+        #: for each descriptor a handle that stays for good: collecting one would close what is
+        #: the engine's; it is a number only, so another socket under the same number fits
+        self._handles: dict[int, socket.SocketType] = {}
         # What is open now belongs to the engine itself.
         opened = {int(name) for name in os.listdir("/proc/self/fd")}
         self._top = max(opened) + 1
         self._released |= set(range(3, self._top)) - opened
 
-    def find(self, port: int) -> int | None:
-        """Return the file descriptor of the socket bound to `port`, None if there is none."""
+    def find(self, port: int) -> socket.SocketType | None:
+        """Return a handle of the socket bound to `port`, None if there is none."""
         fd = self._fds.get(port)
         if fd is not None and self._port_of(fd) == port:
-            return fd
+            return self._handles[fd]
         # A session's sockets are made one after the other.
         if self._port_of(self._last + 1) == port:
             return self._keep(port, self._last + 1)
@@ -135,7 +134,8 @@ class PortSockets:
                 # another kind of socket, such as a client's connection: not to be looked at again
                 self._released.discard(fd)
         self._look_at_all()
-        return self._fds.get(port)
+        fd = self._fds.get(port)
+        return None if fd is None else self._handles[fd]
 
     def release(self, port: int) -> None:
         """The engine closes the socket of `port`."""
@@ -143,13 +143,13 @@ class PortSockets:
         if fd is not None:
             self._released.add(fd)
 
-    def _keep(self, port: int, fd: int) -> int:
+    def _keep(self, port: int, fd: int) -> socket.SocketType:
         self._fds[port] = self._last = fd
         self._released.discard(fd)
         if fd >= self._top:
             self._released.update(range(self._top, fd))
             self._top = fd + 1
-        return fd
+        return self._handles[fd]
 
     def _look_at_all(self) -> None:
         """Build the map anew: it is stale where a client ended without releasing ports."""
@@ -160,14 +160,16 @@ class PortSockets:
 
     def _port_of(self, fd: int) -> int | None:
         """Return the port of an IPv4 socket, 0 for another socket, None for no socket."""
-        self._size.value = 28
-        if _libc.getsockname(fd, self._name, self._size_ref) != 0:
+        try:
+            handle = self._handles.get(fd)
+            if handle is None:
+                handle = socket.SocketType(socket.AF_INET, socket.SOCK_DGRAM, 0, fd)
+                self._handles[fd] = handle
+            name = handle.getsockname()
+        except OSError:
             return None
-        family: int
-        port: int
-        (family,) = struct.unpack_from("H", self._name)
-        (port,) = struct.unpack_from("!H", self._name, 2)
-        return port if family == socket.AF_INET else 0
+        # Unix sockets have a path, those of IPv6 four parts.
+        return name[1] if type(name) is tuple and len(name) == 2 else 0
 
 
 class Guard:
@@ -186,20 +188,22 @@ class Guard:
             OSError: the host is no IPv4 address, or the kernel refused the filter.
         """
         for port in (rule.port, rule.port + 1):
-            fd = self._sockets.find(port)
-            if fd is None:
+            handle = self._sockets.find(port)
+            if handle is None:
                 return False
             if rule.policy == "open":
                 # fails with ENOENT where no filter was set, which is what is wanted
-                _libc.setsockopt(fd, socket.SOL_SOCKET, _SO_DETACH_FILTER, b"\0\0\0\0", 4)
+                with contextlib.suppress(FileNotFoundError):
+                    handle.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
                 continue
             if rule.policy == "drop":
-                _DROP.attach(fd)
+                _DROP.attach(handle)
             elif rule.policy == "host" or port != rule.port:
-                _HOST.attach(fd, rule.host)
+                _HOST.attach(handle, rule.host)
             else:
-                _EXACT.attach(fd, rule.host, rule.source)
-            while _libc.recv(fd, self._junk, 1, socket.MSG_DONTWAIT) >= 0:
+                _EXACT.attach(handle, rule.host, rule.source)
+            fd = handle.fileno()
+            while _recv(fd, self._junk, 1, socket.MSG_DONTWAIT) >= 0:
                 pass
         return True
 
