@@ -20,6 +20,8 @@ _log = structlog.get_logger(__name__)
 
 _REGISTER_SECONDS = 600
 _RESOLVE_SECONDS = 60.0
+#: addresses that are remembered with the trunk they are trusted as
+_MAX_TRUSTED = 10_000
 _RETRY_SECONDS = (2.0, 5.0, 15.0, 30.0, 60.0)
 
 
@@ -62,6 +64,8 @@ class Trunks:
         self._states: dict[str, _State] = {}
         self._by_transaction: dict[Txn, _State] = {}
         self._domain = ""
+        #: what `incoming` found; forgotten when a trunk or its addresses change
+        self._trusted: dict[str, Trunk | None] = {}
 
     def update(self, directory: Directory) -> None:
         """Take over the trunks of a new directory; unchanged ones keep their registration."""
@@ -78,6 +82,7 @@ class Trunks:
                 state.addresses = [trunk.host]
             states[trunk.name] = state
         self._states = states
+        self._trusted.clear()
 
     async def resolve(self) -> None:
         """Look up the addresses of trunks that are given by name; keep the old ones on failure.
@@ -96,9 +101,17 @@ class Trunks:
                 _log.warning("trunk-unresolved", trunk=state.trunk.name, error=error.errno)
                 continue
             state.addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
+            self._trusted.clear()
 
     def incoming(self, address: str) -> Trunk | None:
         """Return the trunk as which an IP address is trusted, None if there is none."""
+        if address not in self._trusted:
+            if len(self._trusted) >= _MAX_TRUSTED:
+                self._trusted.clear()
+            self._trusted[address] = self._find(address)
+        return self._trusted[address]
+
+    def _find(self, address: str) -> Trunk | None:
         ip = ipaddress.ip_address(address.partition("%")[0])
         for state in self._states.values():
             if address in state.addresses and state.trunk.kind == "register":

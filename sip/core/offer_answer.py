@@ -190,7 +190,12 @@ def _common(media: Media, wanted: set[tuple[str, int, int]]) -> list[Codec]:
 
 def usable(media: Media) -> bool:
     """Whether a medium is plain RTP audio that is not disabled."""
-    return media.kind == "audio" and media.port > 0 and media.proto.upper() in ("RTP/AVP",)
+    parts = media.lines[0][2:].split()
+    return (
+        parts[0].lower() == "audio"
+        and parts[2].upper() == "RTP/AVP"
+        and int(parts[1].partition("/")[0]) > 0
+    )
 
 
 def narrow(wish: Direction, allowed: Direction) -> Direction:
@@ -258,27 +263,32 @@ def with_endpoint(
     not agree (RFC 3264 §5). A `direction` replaces the stream's own. An old-style hold
     (0.0.0.0) becomes a direction. A port of 0 disables the audio too. `sdp` is not changed.
     """
-    was_held = held(sdp)
-    result = sdp.copy()
-    result.set_origin(origin.user, origin.session, origin.version, host)
-    result.remove_attributes(_NOT_OF_SESSION)
     family = "IP6" if ":" in host else "IP4"
-    result.lines = [
-        f"c=IN {family} {host}" if line.startswith("c=") else line for line in result.lines
-    ]
+    address = f"c=IN {family} {host}"
+    lines = []
+    for line in sdp.without(sdp.lines, _NOT_OF_SESSION):
+        if line[0] == "o":
+            line = f"o={origin.user} {origin.session} {origin.version} IN {family} {host}"
+        elif line[0] == "c":
+            line = address
+        lines.append(line)
+    media: list[Media] = []
+    result = sdp.of(lines, media)
     found = False
-    for index, media in enumerate(result.media):
-        if found or not port or not usable(media):
-            result.media[index] = disabled(media)
+    for theirs in sdp.media:
+        if found or not port or not usable(theirs):
+            media.append(disabled(theirs))
             continue
         found = True
-        current = sdp.direction_of(sdp.media[index])
-        result.set_connection(media, host, port)
-        media.remove_attributes(_NOT_OF_MEDIA)
+        ours = Media(sdp.without(theirs.lines, _NOT_OF_MEDIA))
+        media.append(ours)
+        result.set_connection(ours, host, port)
         if direction is not None:
-            result.set_direction(media, direction)
-        elif was_held and current in ("sendrecv", "recvonly"):
-            result.set_direction(media, "sendonly" if current == "sendrecv" else "inactive")
+            result.set_direction(ours, direction)
+        elif held(sdp):
+            current = sdp.direction_of(theirs)
+            if current in ("sendrecv", "recvonly"):
+                result.set_direction(ours, "sendonly" if current == "sendrecv" else "inactive")
     return result
 
 

@@ -110,10 +110,6 @@ class Media:
         """Append an a= line."""
         self.lines.append(f"a={name}" if value is None else f"a={name}:{value}")
 
-    def remove_attributes(self, names: Collection[str]) -> None:
-        """Remove all a= lines of these names."""
-        self.lines = _without(self.lines, names)
-
     @property
     def codecs(self) -> list[Codec]:
         """The payload formats in the order of preference, without those of unknown name."""
@@ -145,12 +141,6 @@ def _encoding(text: str) -> tuple[str, int, int] | None:
         if not (number.isdecimal() and number.isascii() and len(number) < 8):
             return None
     return name, int(rate), int(channels)
-
-
-def _without(lines: list[str], names: Collection[str]) -> list[str]:
-    return [
-        line for line in lines if line[0] != "a" or line[2:].partition(":")[0].strip() not in names
-    ]
 
 
 def _attribute(lines: list[str], name: str) -> str | None:
@@ -243,11 +233,20 @@ class SessionDescription:
             lines += media.lines
         return ("\r\n".join(lines) + "\r\n").encode(self._codec, "replace")
 
-    def copy(self) -> SessionDescription:
-        """A copy that can be changed by itself."""
-        copy = SessionDescription(list(self.lines), [Media(list(m.lines)) for m in self.media])
-        copy._codec = self._codec
-        return copy
+    def of(self, lines: list[str], media: list[Media]) -> SessionDescription:
+        """Another description in the same encoding."""
+        other = SessionDescription(lines, media)
+        other._codec = self._codec
+        return other
+
+    @staticmethod
+    def without(lines: list[str], names: Collection[str]) -> list[str]:
+        """Lines of a description or a medium without the a= lines of these names."""
+        return [
+            line
+            for line in lines
+            if line[0] != "a" or line[2:].partition(":")[0].strip() not in names
+        ]
 
     @property
     def origin(self) -> tuple[str, str, str]:
@@ -258,18 +257,9 @@ class SessionDescription:
                 return user, session, version
         raise SdpError("sip.sdp.origin", "no o= line")
 
-    def set_origin(self, user: str, session: str, version: int, host: str) -> None:
-        """Replace the o= line."""
-        text = f"o={user} {session} {version} IN {_address_type(host)} {host}"
-        self.lines = [text if line.startswith("o=") else line for line in self.lines]
-
     def attribute(self, name: str) -> str | None:
         """The value of a session-level attribute; "" for a flag; None when absent."""
         return _attribute(self.lines, name)
-
-    def remove_attributes(self, names: Collection[str]) -> None:
-        """Remove session-level a= lines of these names."""
-        self.lines = _without(self.lines, names)
 
     def connection_of(self, media: Media) -> str | None:
         """The address a medium is received at: its own c= line or the session's."""

@@ -21,6 +21,9 @@ Pairs = Iterable[tuple[str, str]]
 #: Seconds after which a peer may try again what we cannot take now (RFC 3261 §14.2: 0 to 10).
 RETRY_LATER = "2"
 
+#: addresses of our own whose Contact URI is kept; connections we opened have one each
+_MAX_CONTACTS = 256
+
 
 class UaBase:
     """The user agent's state and what every part needs."""
@@ -47,6 +50,8 @@ class UaBase:
         self._uses: dict[Key, Use] = {}
         self._events: list[UaEvent] = []
         self._contacts = dict(config.contacts)
+        #: Contact URIs made of our own addresses
+        self._own_contacts: dict[tuple[str, tuple[str, int]], str] = {}
         self._allow = ", ".join(config.allow)
         self._supported = ", ".join(config.supported)
         self._supported_no_rel = ", ".join(tag for tag in config.supported if tag != "100rel")
@@ -75,11 +80,17 @@ class UaBase:
         uri = self._contacts.get(flow.transport)
         if uri is not None:
             return uri
-        host, port = flow.local
-        if ":" in host:
-            host = f"[{host}]"
-        suffix = "" if flow.transport == "udp" else f";transport={flow.transport}"
-        return f"sip:{host}:{port}{suffix}"
+        place = (flow.transport, flow.local)
+        uri = self._own_contacts.get(place)
+        if uri is None:
+            host, port = flow.local
+            if ":" in host:
+                host = f"[{host}]"
+            suffix = "" if flow.transport == "udp" else f";transport={flow.transport}"
+            uri = f"sip:{host}:{port}{suffix}"
+            if len(self._own_contacts) < _MAX_CONTACTS:
+                self._own_contacts[place] = uri
+        return uri
 
     def _capabilities(self, contact: str, *, reliable: bool = True) -> list[tuple[str, str]]:
         """The headers that every message which makes or refreshes a dialog carries."""
