@@ -1,9 +1,10 @@
 """Writes call records from the live store into the database.
 
 Telephony adds `CallRecord`s to the stream `Keys.records`; the queue role tells the length of each
-wrap-up. Entries are acknowledged and deleted after the database committed them, and written so that
-a repetition changes nothing: a crash at any point loses and doubles no record. While the database
-is locked, full or away, entries stay in the stream and are tried again.
+wrap-up. Entries are acknowledged and deleted after the database committed them, events are passed
+only then, and what is written is such that a repetition changes nothing: a crash at any point
+loses and doubles no record. While the database is locked, full or away, entries stay in the stream
+and are tried again.
 """
 
 from __future__ import annotations
@@ -72,6 +73,8 @@ class RecordWriter:
         self._consumer = consumer
         self._task: asyncio.Task[None] | None = None
         self._next_claim = 0.0
+        #: the last of the queue role's events whose wrap-ups are in the database
+        self._event = b"0-0"
         self.health = WriterHealth()
 
     def start(self) -> None:
@@ -123,34 +126,29 @@ class RecordWriter:
             except ResponseError as error:
                 if not str(error).startswith("BUSYGROUP"):
                     raise
+        groups: Any = await self._redis.xinfo_groups(self._keys.acd_events)
+        self._event = next(g["last-delivered-id"] for g in groups if g["name"] == GROUP.encode())
 
     async def _turn(self, start: str) -> bool:
-        """Read a batch and write it; return whether there was one."""
-        streams: Any = {self._keys.records: start, self._keys.acd_events: start}
+        """Read a batch of records and all new events; return whether there were records."""
+        streams: Any = {self._keys.records: start}
         answer: Any = await self._redis.xreadgroup(
             GROUP, self._consumer, streams, count=_BATCH, block=_BLOCK_MS
         )
         found = False
-        for stream, rows in answer or ():
-            if not rows:
-                continue
-            found = True
-            if stream == self._keys.records.encode():
+        for _, rows in answer or ():
+            if rows:
+                found = True
                 await self._take_records(rows)
-            else:
-                await self._take_events(rows)
+        await self._follow_events()
         return found
 
     async def _claim(self) -> None:
-        for stream, take in (
-            (self._keys.records, self._take_records),
-            (self._keys.acd_events, self._take_events),
-        ):
-            claimed: Any = await self._redis.xautoclaim(
-                stream, GROUP, self._consumer, min_idle_time=_CLAIM_AFTER_MS, count=_BATCH
-            )
-            if claimed[1]:
-                await take(claimed[1])
+        claimed: Any = await self._redis.xautoclaim(
+            self._keys.records, GROUP, self._consumer, min_idle_time=_CLAIM_AFTER_MS, count=_BATCH
+        )
+        if claimed[1]:
+            await self._take_records(claimed[1])
 
     async def _take_records(self, rows: Sequence[Row]) -> None:
         records: list[CallRecord] = []
@@ -164,12 +162,30 @@ class RecordWriter:
                 if raw is not None:
                     refused.append(row)
         await self._persist(records, refused)
-        await self._forget(self._keys.records, rows, refused, delete=True)
+        await self._forget(rows, refused)
+
+    async def _follow_events(self) -> None:
+        """Write the wrap-ups among the events since the last one looked at.
+
+        Hardly any event is one, so no event is held and acknowledged by itself: the group only
+        keeps how far its members have come. Each of several web roles reads all events, and
+        writing a wrap-up twice changes nothing.
+        """
+        stream = self._keys.acd_events
+        rows: Sequence[Row] | None = None
+        while rows is None or len(rows) >= _BATCH:
+            answer: Any = await self._redis.xread({stream: self._event}, count=_BATCH)
+            if not answer:
+                return
+            rows = answer[0][1]
+            await self._take_events(rows)
+            self._event = rows[-1][0]
+            await self._redis.xgroup_setid(stream, GROUP, self._event)
 
     async def _take_events(self, rows: Sequence[Row]) -> None:
         wrap_ups: list[acd.WrapUpOver] = []
         for _, fields in rows:
-            raw = (fields or {}).get(b"m", b"")
+            raw = fields.get(b"m", b"")
             # Most events are no wrap-ups; looking for the tag is cheaper than decoding them.
             if _WRAP_UP_MARK not in raw:
                 continue
@@ -181,7 +197,6 @@ class RecordWriter:
                 wrap_ups.append(event)
         if wrap_ups:
             await self._retry(lambda session: write_wrap_ups(session, wrap_ups))
-        await self._forget(self._keys.acd_events, rows, [], delete=False)
 
     async def _persist(self, records: list[CallRecord], refused: list[Row]) -> None:
         """Write records; those the database refuses for good are counted and left out."""
@@ -223,9 +238,7 @@ class RecordWriter:
                     self.health.failing_since = self.health.problem = None
                 return
 
-    async def _forget(
-        self, stream: str, rows: Sequence[Row], refused: Sequence[Row], *, delete: bool
-    ) -> None:
+    async def _forget(self, rows: Sequence[Row], refused: Sequence[Row]) -> None:
         ids: list[Any] = [row[0] for row in rows]
         async with self._redis.pipeline(transaction=True) as pipe:
             for _, content in refused:
@@ -235,9 +248,8 @@ class RecordWriter:
                     fields,
                     maxlen=_REFUSED_KEPT,
                 )
-            pipe.xack(stream, GROUP, *ids)
-            if delete:
-                pipe.xdel(stream, *ids)
+            pipe.xack(self._keys.records, GROUP, *ids)
+            pipe.xdel(self._keys.records, *ids)
             await pipe.execute()
         self.health.refused += len(refused)
         if self.health.problem is not None and self.health.problem.startswith("live store"):

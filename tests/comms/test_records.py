@@ -274,6 +274,36 @@ async def test_wrap_ups_are_added_whichever_comes_first(
     await eventually(all_there)
 
 
+async def test_wrap_ups_while_nobody_wrote_are_added_by_the_next(
+    redis: Redis, engine: AsyncEngine
+) -> None:
+    async def wrap_up(work: str, seconds: float) -> Any:
+        message = acd.WrapUpOver(work, ANNA, seconds)
+        return await redis.xadd(KEYS.acd_events, events.fields(message))  # type: ignore[arg-type]
+
+    async def passed() -> list[Any]:
+        groups = await redis.xinfo_groups(KEYS.acd_events)
+        return [group["last-delivered-id"] for group in groups]
+
+    async def noted() -> float | None:
+        async with reading(engine) as session:
+            return await session.scalar(select(func.sum(m.WrapUp.seconds)))
+
+    for work, seconds, total in (("c1", 4.0, 4.0), ("c1.1", 3.0, 7.0)):
+        last = await wrap_up(work, seconds)
+        writer = RecordWriter(redis, KEYS, engine, f"web-of-{work}")
+        writer.start()
+
+        async def read(last: Any = last) -> bool:
+            return await passed() == [last]
+
+        await eventually(read)
+        assert await noted() == total
+        await writer.stop()
+    # nothing is held for a single reader, which could be gone
+    assert (await redis.xpending(KEYS.acd_events, GROUP))["pending"] == 0
+
+
 def test_work_is_named_after_its_call() -> None:
     assert call_of("abc") == "abc"
     assert call_of("abc.2") == "abc"
