@@ -64,7 +64,8 @@ class Rules:
     Attributes:
         lease: seconds after which a leader that fell silent is replaced.
         batch: most entries applied before their events are published.
-        gather: seconds a leader lets entries gather after each batch; bounds its wake-ups.
+        gather: seconds a leader lets entries gather after each batch that took all there were;
+            bounds its wake-ups.
         snapshot_every: entries between two snapshots.
         snapshot_pause: least seconds between two snapshots.
         keep_hours: how long entries stay in the journal, to explain decisions.
@@ -74,7 +75,7 @@ class Rules:
 
     lease: float = 1.5
     batch: int = 256
-    gather: float = 0.02
+    gather: float = 0.04
     snapshot_every: int = 2000
     snapshot_pause: float = 5.0
     keep_hours: float = 48.0
@@ -244,7 +245,8 @@ class _Leader:
             rows = _rows(news)
             if rows:
                 pending = self._apply(rows)
-                self._gathered_until = time.monotonic() + self._rules.gather
+                if len(rows) < self._rules.batch:
+                    self._gathered_until = time.monotonic() + self._rules.gather
 
     # --- beginning ------------------------------------------------------------------------
 
