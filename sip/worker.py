@@ -294,10 +294,9 @@ class Worker:
             return
         if (
             isinstance(message, Request)
-            and message.method == "REGISTER"
+            and self._ua.is_register(message)
             and not message.has("Authorization")
             and self._committer.ok
-            and self._ua.stateless(message)
         ):
             # every phone begins so: a challenge is the same whenever it comes, and a transaction
             # would cost as much again

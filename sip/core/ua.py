@@ -174,18 +174,20 @@ class UserAgent(Established):
             return
         self.layer.respond_stateless(request, response, flow)
 
-    def stateless(self, request: Request) -> bool:
-        """Whether `receive` would tell a request outside of any dialog by a `Request` event.
+    def is_register(self, request: Request) -> bool:
+        """Whether a request is a REGISTER that `receive` would tell by a `Request` event.
 
-        Only such a one may be answered by `respond_stateless` instead; what is malformed, or not
-        for us, is answered by `receive`.
+        Only such a one may be answered by `respond_stateless` instead; what is malformed, or asks
+        for more than we can, is answered by `receive`.
         """
+        if request.method != "REGISTER":
+            return False
         try:
             check_repeated(request)
             _ = request.via, request.to_tag
             return (
                 bool(request.call_id)
-                and request.cseq[1] == request.method
+                and request.cseq[1] == "REGISTER"
                 and request.has("From")
                 and request.has("To")
                 and check_purpose(

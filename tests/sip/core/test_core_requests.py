@@ -239,3 +239,30 @@ def test_options_of_register_may_be_required() -> None:
     alice.ua.request(request, alice.flow_to(bob), now=net.now)
     net.run(1)
     assert alice.seen(Answer)[0].response.status == 200
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ((b"", b""), True),
+        ((b"REGISTER", b"OPTIONS"), False),
+        ((b"1 REGISTER", b"1 OPTIONS"), False),
+        ((b"Call-ID: c", b"Call-ID:"), False),
+        ((b"To: <sip:c@d>\r\n", b""), False),
+        ((b"Max-Forwards: 70", b"Require: foo"), False),
+        ((b"Max-Forwards: 70", b"CSeq: 2 REGISTER"), False),
+    ],
+)
+def test_a_register_that_may_be_answered_without_state(
+    change: tuple[bytes, bytes], told: bool
+) -> None:
+    net = Net(1)
+    bob = net.endpoint("192.0.2.2", UaConfig())
+    data = (
+        b"REGISTER sip:b SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bKx\r\n"
+        b"From: <sip:a@b>;tag=1\r\nTo: <sip:c@d>\r\nCall-ID: c\r\nCSeq: 1 REGISTER\r\n"
+        b"Max-Forwards: 70\r\n\r\n"
+    ).replace(*change)
+    request = parse_message(data)
+    assert isinstance(request, RequestMessage)
+    assert bob.ua.is_register(request) is told

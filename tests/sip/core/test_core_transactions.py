@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from math import inf
 
 import pytest
 from hypothesis import given, settings
@@ -438,8 +439,23 @@ def test_timer_wheel_is_exact(steps: list[tuple[str, float]]) -> None:
             assert sorted(wheel.pop_due(now)) == sorted(n for _, n in due)
             for _, n in due:
                 del model[n]
+        assert wheel.bound() <= min(model.values(), default=inf)
         assert wheel.next() == min(model.values(), default=None)
         assert len(wheel) == len(model)
+
+
+def test_the_bound_of_a_wheel_follows_when_it_is_asked_at_that_time() -> None:
+    wheel = TimerWheel()
+    assert wheel.bound() == inf
+    early = wheel.start(1.0, "early")
+    wheel.start(5.0, "late")
+    assert wheel.bound() == 1.0
+    wheel.cancel(early)
+    assert wheel.bound() <= 5.0
+    assert list(wheel.pop_due(1.0)) == []
+    assert wheel.bound() == 5.0
+    assert list(wheel.pop_due(5.0)) == ["late"]
+    assert wheel.bound() == inf
 
 
 def test_a_timer_cancelled_by_an_earlier_one_does_not_fire() -> None:
