@@ -46,8 +46,9 @@ PUBLISH = (
 if ARGV[6] ~= '0' and redis.call('GET', KEYS[3]) == ARGV[4] then return 0 end
 local last = 6 + tonumber(ARGV[6])
 for i = 7, last do
-  redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[5], '*', 'm', ARGV[i])
+  redis.call('XADD', KEYS[4], '*', 'm', ARGV[i])
 end
+if last > 6 then redis.call('XTRIM', KEYS[4], 'MAXLEN', '~', ARGV[5]) end
 local i = last + 1
 while i <= #ARGV do
   local n = tonumber(ARGV[i + 2])
