@@ -20,7 +20,6 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 from sqlalchemy import func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
@@ -28,7 +27,7 @@ from comms.bus import acd
 from comms.bus.records import CallRecord
 from comms.bus.streams import Codec, Keys
 from comms.store import models as m
-from comms.store.engine import is_temporary, writing
+from comms.store.engine import insert_of, is_temporary, writing
 from comms.tasks import end
 
 log = structlog.get_logger(__name__)
@@ -367,11 +366,7 @@ async def _insert_missing(
     if not rows:
         return
     table: Any = model.__table__
-    if session.get_bind().dialect.name == "postgresql":
-        statement: Any = postgresql.insert(table).on_conflict_do_nothing()
-    else:
-        statement = sqlite.insert(table).on_conflict_do_nothing()
-    await session.execute(statement, rows)
+    await session.execute(insert_of(session)(table).on_conflict_do_nothing(), rows)
 
 
 def _cut(text: str | None, length: int) -> str | None:

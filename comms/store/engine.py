@@ -9,6 +9,7 @@ from typing import Any
 
 import asyncpg
 from sqlalchemy import event, make_url
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
@@ -111,6 +112,13 @@ async def _connect(session: AsyncSession) -> None:
         await session.connection()
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise OperationalError(None, None, error, connection_invalidated=True) from error
+
+
+def insert_of(session: AsyncSession) -> Any:
+    """Return the database's own `insert`, which knows ON CONFLICT (no common one does)."""
+    if session.get_bind().dialect.name == "postgresql":
+        return postgresql.insert
+    return sqlite.insert
 
 
 def violated(error: IntegrityError) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from comms.store.engine import insert_of
 from comms.store.models import Setting
 
 
@@ -39,6 +41,10 @@ async def load_house(session: AsyncSession) -> House:
 
 
 async def save_house(session: AsyncSession, house: House) -> None:
-    """Write all settings."""
-    for name, value in asdict(house).items():
-        await session.merge(Setting(name=name, value=value))
+    """Write all settings. Two roles that start may do so at once."""
+    rows = [{"name": name, "value": value} for name, value in asdict(house).items()]
+    statement: Any = insert_of(session)(Setting).values(rows)
+    replaced = {"value": statement.excluded.value}
+    await session.execute(
+        statement.on_conflict_do_update(index_elements=[Setting.name], set_=replaced)
+    )

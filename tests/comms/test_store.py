@@ -24,6 +24,15 @@ from comms.store.directory import load_acd_configuration, load_directory
 from comms.store.engine import is_temporary, open_engine, reading, writing
 from comms.store.house import House, load_house
 from comms.store.migrate import SchemaTooNew, configuration, migrate
+from comms.store.prepare import prepare_store
+
+
+async def test_roles_that_start_at_once_agree_on_the_domain(sql_url: str) -> None:
+    await asyncio.gather(*(prepare_store(sql_url, "musterstadt.example") for _ in range(4)))
+    engine = open_engine(sql_url)
+    async with reading(engine) as session:
+        assert (await load_house(session)).domain == "musterstadt.example"
+    await engine.dispose()
 
 
 async def test_migrating_twice_at_once_gives_the_schema_of_the_models(sql_url: str) -> None:
