@@ -138,11 +138,7 @@ def check_routes(values: list[str]) -> list[str]:
 
 def without_tag(address: NameAddr) -> str:
     """A From or To value without its tag."""
-    if "tag" not in address.params:
-        return str(address)
-    plain = NameAddr.parse(str(address))
-    del plain.params["tag"]
-    return str(plain)
+    return address.text({n: v for n, v in address.params.items() if n != "tag"})
 
 
 def server_dialog(request: Request, local_tag: str, contact: str, flow: Flow) -> Dialog:

@@ -27,6 +27,10 @@ _USUAL_COPIED: Final = ("via", "from", "to", "call-id", "cseq")
 _SOMETIMES: Final = frozenset({"record-route", "timestamp"})
 _key_of: Final = KEYS.get
 _pretty_of: Final = PRETTY.get
+_USUAL_BRANCH: Final = re.compile(
+    r"Via: SIP/2\.0/[A-Z]++ [A-Za-z0-9.:\-\[\]]++(?:;rport(?:=[0-9]++)?|;received=[0-9a-f.:]++)*+"
+    r";branch=([A-Za-z0-9]++)(?:;rport(?:=[0-9]++)?|;received=[0-9a-f.:]++)*+"
+).fullmatch
 _NO_CTL: Final = re.compile(r"[\r\n]").search
 
 
@@ -398,6 +402,16 @@ class Response(Message):
     """A response."""
 
     __slots__ = ("reason", "status")
+
+    @property
+    def branch(self) -> str | None:
+        """The branch of the topmost Via; raises ParseError.
+
+        The Via of a response is our own, so it is hardly ever necessary to take it apart.
+        """
+        line = self._lines[self._keys.index("via")] if "via" in self._keys else ""
+        usual = _USUAL_BRANCH(line)
+        return self.via.branch if usual is None else usual.group(1)
 
     def __init__(
         self,

@@ -324,7 +324,7 @@ class TransactionLayer:
 
     def _receive_response(self, response: Response, flow: Flow, now: float) -> None:
         self.stats["responses"] += 1
-        branch = response.via.params.get("branch")
+        branch = response.branch
         method = response.cseq[1]
         txn = self._clients.get((branch, method)) if branch else None
         status = response.status

@@ -416,7 +416,7 @@ class UserAgent(Established):
             self.stats["out_of_order"] += 1
             self._answer(key, request, 500, now)
             return
-        if flow != leg.flow:
+        if flow is not leg.flow and flow != leg.flow:
             # The peer's address was bound anew, or it opened another connection.
             self._move(leg, flow)
         method = request.method

@@ -627,11 +627,15 @@ class NameAddr:
         """Whether this is the `*` of a Contact that removes all bindings."""
         return self.uri == "*"
 
-    def __str__(self) -> str:
+    def text(self, params: Params) -> str:
+        """The address as header value, with other parameters than its own."""
         if self.uri == "*":
             return "*"
         name = f"{self._raw_display} " if self._raw_display else ""
-        return f"{name}<{self.uri}>{format_params(self.params)}"
+        return f"{name}<{self.uri}>{format_params(params)}"
+
+    def __str__(self) -> str:
+        return self.text(self.params)
 
     def __repr__(self) -> str:
         return f"NameAddr({str(self)!r})"
