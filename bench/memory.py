@@ -1,6 +1,6 @@
 """Memory a held call and a binding, and whether calls leave any behind.
 
-    python bench/memory.py [--calls 5000]
+    python bench/memory.py [--calls 2000]
 
 Memory is the proportional set size of the whole process tree (supervisor, Valkey, SIP, queue,
 web, media). `--calls 100000` is the long run, about 20 minutes.
@@ -75,7 +75,7 @@ def growth(count: int) -> Figure:
 def main() -> None:
     """Measure and report."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--calls", type=int, default=5000)
+    parser.add_argument("--calls", type=int, default=2000)
     options = parser.parse_args()
     report(held_call())
     report(binding())

@@ -1,6 +1,6 @@
 """What is still done when two and four times as much arrives as can be done.
 
-    python bench/overload.py [--only invite,register] [--seconds 8] [--no-peers]
+    python bench/overload.py [--only invite,register] [--seconds 5] [--no-peers]
 
 The best rate is searched first: the highest offered rate of which at least 98 % is completed. Then
 twice and four times that rate is offered, and after it a moderate one, to see that the system is
@@ -139,7 +139,7 @@ def main() -> None:
     """Measure and print one JSON object a line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="invite,register")
-    parser.add_argument("--seconds", type=float, default=8.0)
+    parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--no-peers", action="store_true")
     options = parser.parse_args()
     selected = set(options.only.split(","))

@@ -149,7 +149,10 @@ def main() -> int:
     names = given.names or available()
     if unknown := sorted(set(names) - set(available())):
         parser.error(f"{unknown[0]} is unknown; allowed: {', '.join(available())}")
-    runs = []
+    command = " ".join(
+        ["make bench", *([f'ARGS="{" ".join(given.names)}"'] if given.names else [])]
+    )
+    runs: list[Run] = []
     for name in names:
         print(f"{name} ...", flush=True)
         done = run(name, given.seconds)
@@ -157,10 +160,8 @@ def main() -> int:
         if done.failed:
             print(f"{name} {done.failed}", file=sys.stderr)
         runs.append(done)
-    command = " ".join(
-        ["make bench", *([f'ARGS="{" ".join(given.names)}"'] if given.names else [])]
-    )
-    PAGE.write_text(page(runs, command))
+        # after each one, so that an interrupted run leaves what it measured
+        PAGE.write_text(page(runs, command))
     print(f"{PAGE.relative_to(ROOT)} written")
     return 1 if any(each.failed for each in runs) else 0
 
