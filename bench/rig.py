@@ -350,7 +350,9 @@ def sipp(
              "-p", str(port), f"127.0.0.1:{target}", "-s", service, "-r", str(rate),
              "-m", str(count), "-l", "100000", "-d", str(hold_ms), "-nostdin",
              "-buff_size", "4000000", "-trace_stat", "-stf", str(statistics), "-fd", "1",
-             "-recv_timeout", "20000", "-mp", "31000", *extra],
+             "-recv_timeout", "20000",
+             # two of them may run side by side, each with a media port of its own
+             "-mp", str(31000 + port % 100 * 10), *extra],
             cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False,
             timeout=count / rate + 120,
         )  # fmt: skip
