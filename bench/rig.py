@@ -134,6 +134,8 @@ class System:
             "MEDIA__PORT_MIN": "20000",
             "MEDIA__PORT_MAX": "29998",
             "LOGGING__LEVEL": "warning",
+            # sipp holds calls without sending audio
+            "MEDIA__TIMEOUT_SECONDS": "3600",
             **self.settings,
         }
         environment = {k: v for k, v in os.environ.items() if not k.startswith("COMMS_")}
