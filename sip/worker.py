@@ -256,7 +256,7 @@ class Worker:
     # --- bytes -----------------------------------------------------------------------------------
 
     def _received(self, data: bytes, flow: Flow) -> None:
-        self._lines.put((data, flow), data, self._loop.time())
+        self._lines.put((data, flow), data, time.monotonic())
         if not self._processing:
             self._processing = True
             self._loop.call_soon(self._process)
@@ -264,8 +264,9 @@ class Worker:
     def _process(self) -> None:
         """Work on what waits, for a slice of time."""
         self._processing = False
-        time = self._loop.time
-        now = time()
+        # not the loop's time: uvloop's stands still for the whole turn
+        clock = time.monotonic
+        now = clock()
         until = now + _SLICE_SECONDS
         while (taken := self._lines.take(now)) is not None:
             (data, flow), serve = taken
@@ -273,7 +274,7 @@ class Worker:
                 self._message(data, flow)
             else:
                 self._refuse(data, flow)
-            now = time()
+            now = clock()
             if now > until:
                 break
         self._pump()
