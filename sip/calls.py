@@ -249,10 +249,7 @@ class Calls:
 
     def _in_dialog(self, txn: ua_events.Txn, method: str) -> None:
         """Answer INFO (keys by RFC 4733 are what counts) and refuse what is not served."""
-        if method == "INFO":
-            self._ua.respond(txn, 200, now=self._clock())
-        else:
-            self._ua.respond(txn, 501 if method == "REFER" else 405, now=self._clock())
+        self._ua.respond(txn, 200 if method == "INFO" else 405, now=self._clock())
 
     def queue_event(self, event: acd.Event) -> None:
         """Take an event of the queue role; those for other workers are passed over."""

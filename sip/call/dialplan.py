@@ -166,8 +166,3 @@ def route_from_device(user: str, device: Device | None, directory: Directory) ->
     if not directory.trunks:
         return Refused(503, "no-trunk")
     return ToTrunk(public, directory.trunks)
-
-
-def emergency_prefix(extension: str) -> str | None:
-    """Return the emergency number that `extension` starts with, None if it starts with none."""
-    return next((n for n in sorted(EMERGENCY_NUMBERS) if extension.startswith(n)), None)

@@ -54,13 +54,3 @@ def test_outside_numbers_become_e164(dialled: str, expected: str) -> None:
     route = plan.route_from_device(dialled, DEVICE, CITY)
     assert isinstance(route, plan.ToTrunk)
     assert (route.number, route.emergency) == (expected, False)
-
-
-@pytest.mark.parametrize("extension", ["1100", "112", "11234"])
-def test_extensions_must_not_hide_emergency_numbers(extension: str) -> None:
-    assert plan.emergency_prefix(extension) in ("110", "112")
-
-
-def test_other_extensions_are_fine() -> None:
-    assert plan.emergency_prefix("150") is None
-    assert plan.emergency_prefix("115") is None
